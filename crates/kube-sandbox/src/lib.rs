@@ -1,0 +1,1 @@
+//! A small stateful Kubernetes in one process.

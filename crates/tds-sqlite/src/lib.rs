@@ -1,0 +1,1 @@
+//! A TDS 7.4 server over SQLite.

@@ -1,0 +1,1 @@
+//! Pure checkers: history in, verdict and evidence out.

@@ -1,0 +1,1 @@
+//! Where the cluster comes from, and what its nodes let us do.

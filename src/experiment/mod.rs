@@ -1,0 +1,1 @@
+//! The experiment file: raw form, validation into a plan, JSON Schema.

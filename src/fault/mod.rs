@@ -1,0 +1,1 @@
+//! The fault contract, the journal, one file a fault.

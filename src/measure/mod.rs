@@ -1,0 +1,1 @@
+//! Open-loop clock, HDR recorders, episodes and phases.

@@ -1,0 +1,1 @@
+//! Op, history, event, verdict, ids and units; no I/O.

@@ -1,0 +1,1 @@
+//! The orchestration: phases of a run, scheduling of faults, cancellation.

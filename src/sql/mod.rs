@@ -1,0 +1,1 @@
+//! TDS sessions, deadlines, and the classification of every error into ok, fail or info.

@@ -1,0 +1,1 @@
+//! What is deployed: engine profiles, manifests, readiness, the watcher.
