@@ -1,1 +1,3 @@
-fn main(){}
+//! The `chaos` program.
+
+fn main() {}

@@ -1,1 +1,5 @@
 //! Open-loop clock, HDR recorders, episodes and phases.
+
+mod clock;
+
+pub use clock::Clock;

@@ -1,1 +1,26 @@
 //! Op, history, event, verdict, ids and units; no I/O.
+//!
+//! Everything that is written to a run's folder and read back from it is a type of this module, so that the recorder, the
+//! checkers and the renderers agree by construction. Times are nanoseconds of one monotonic clock since the run's start,
+//! unless a name says otherwise.
+
+mod claim;
+mod event;
+mod op;
+mod secret;
+mod units;
+mod verdict;
+
+pub use claim::Claim;
+pub use event::{
+    ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo,
+    Event, EventKind, FactOutcome, FaultTarget, HarnessInfo, IdentityMoment, LeakItem, OwnerSeen,
+    Phase, PodChange, PodSeen, ProbeStage, Provider, RunInfo, ServiceSeen, TargetIdentity,
+    TerminatedSeen,
+};
+pub use op::{Digest, ErrorKind, F, Op, OpError, OpType, ParseOpError, ProcessId, Value};
+pub use secret::Secret;
+pub use units::{
+    Millis, Rate, UnitError, format_duration, parse_duration, parse_quantity, parse_rate,
+};
+pub use verdict::{Outcome, Verdict};

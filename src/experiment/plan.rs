@@ -1,0 +1,194 @@
+//! The experiment after validation: everything resolved, every default filled in, nothing left to interpret.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::{Claim, Rate};
+
+/// A validated experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The experiment's name: an RFC 1123 label, since it becomes part of object names.
+    pub name: String,
+    /// What it shows, in a sentence.
+    pub description: String,
+    /// Where the file says that it runs, unless the command line says otherwise.
+    pub cluster: Option<ClusterRef>,
+    /// What is under test.
+    pub target: TargetPlan,
+    /// The load.
+    pub workload: WorkloadPlan,
+    /// Every injection of every fault, in order of time; repeats are expanded.
+    pub faults: Vec<PlannedFault>,
+    /// What must hold.
+    pub expect: Expect,
+    /// The seed of everything that is random. `None`: one is drawn and recorded.
+    pub seed: Option<u64>,
+    /// How long the fault phase lasts at the least, from its start: the last injection and the baseline window after it.
+    pub duration: Duration,
+    /// Whether the database pod is killed once more before the final read.
+    pub cold_read: bool,
+}
+
+/// Where a cluster comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterRef {
+    /// The embedded sandbox; a name means one that `chaos cluster up` left standing.
+    Sandbox(Option<String>),
+    /// A kind cluster, by default the one called `chaos`.
+    Kind(Option<String>),
+    /// A k3d cluster, by default the one called `chaos`.
+    K3d(Option<String>),
+    /// A context of the kubeconfig.
+    Context(String),
+}
+
+/// What is deployed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetPlan {
+    /// The SQL server under test.
+    pub engine: Engine,
+    /// The image, where it is not the engine's own.
+    pub image: Option<String>,
+    /// What owns the pod.
+    pub controller: Controller,
+    /// The claim.
+    pub storage: Storage,
+    /// `terminationGracePeriodSeconds` of the pod.
+    pub grace: Duration,
+    /// How long the target may take to become ready for the first time.
+    pub ready_within: Duration,
+    /// Whether connections are encrypted.
+    pub tls: Tls,
+    /// A defect that the stand-in engine is told to have, for the harness' own tests.
+    pub sabotage: Option<String>,
+}
+
+/// The SQL server under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Engine {
+    /// Azure SQL Edge, retired by its vendor on 2025-09-30.
+    AzureSqlEdge,
+    /// SQL Server 2022 or later on Linux.
+    MssqlServer,
+    /// The stand-in engine of this project.
+    TdsSqlite,
+}
+
+/// What owns the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controller {
+    /// A Deployment with strategy Recreate.
+    Deployment,
+    /// A StatefulSet of one.
+    StatefulSet,
+}
+
+/// The claim of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The requested size as a Kubernetes quantity, such as `8Gi`.
+    pub size: String,
+    /// The access mode.
+    pub access_mode: AccessMode,
+    /// The storage class, or the cluster's default.
+    pub class: Option<String>,
+}
+
+/// Access mode of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessMode {
+    /// Any number of pods on one node.
+    ReadWriteOnce,
+    /// One pod in the whole cluster.
+    ReadWriteOncePod,
+    /// Any number of pods anywhere.
+    ReadWriteMany,
+}
+
+/// Whether connections are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    Off,
+    /// Encrypted, without asking who the server is.
+    TrustServerCertificate,
+}
+
+/// A workload that can be part of a mix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkloadKind {
+    /// Inserts of unique rows: the durability check.
+    Ledger,
+    /// Transfers between accounts, and snapshot reads of all balances.
+    Bank,
+}
+
+/// The load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkloadPlan {
+    /// Shares, in any unit; each is positive.
+    pub mix: BTreeMap<WorkloadKind, u32>,
+    /// Logical clients, each with a connection of its own.
+    pub clients: u32,
+    /// Open-loop rate of all clients together.
+    pub rate: Rate,
+    /// How long the load runs before the fault phase.
+    pub warm_up: Duration,
+    /// How long one op may take before its outcome is unknown.
+    pub op_timeout: Duration,
+}
+
+/// One injection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedFault {
+    /// Unique in the run, such as `pod-kill-3`.
+    pub id: String,
+    /// What is injected.
+    pub spec: FaultSpec,
+    /// When, from the start of the fault phase. A fault waits for the recovery of the one before it.
+    pub at: Duration,
+    /// How long recovery is awaited.
+    pub recover_within: Duration,
+}
+
+/// A fault and its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultSpec {
+    /// Deletes the pod.
+    PodKill {
+        /// With which grace period.
+        grace: Grace,
+    },
+}
+
+/// The grace period of a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grace {
+    /// The pod's own.
+    Pod,
+    /// This long; zero is a forced deletion.
+    Of(Duration),
+}
+
+/// What must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expect {
+    /// Acknowledged commits that may be lost.
+    pub lost_commits: u64,
+    /// How soon clients must be back.
+    pub reconnect: ReconnectTarget,
+    /// The claims that decide the verdict. Others are reported, and do not.
+    pub claims: BTreeSet<Claim>,
+    /// Whether two instances on the claim at once are expected, and so do not fail the run.
+    pub overlap_allowed: bool,
+}
+
+/// How soon clients must be back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReconnectTarget {
+    /// The 99th percentile of the episodes' outages.
+    pub p99: Option<Duration>,
+    /// The longest outage.
+    pub max: Duration,
+}

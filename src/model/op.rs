@@ -1,0 +1,230 @@
+//! One line of the history: an op's transition, in Jepsen's fields.
+//!
+//! `{"index":7,"time":1200345,"type":"invoke","process":3,"f":"ledger-add","value":[42,"9f86d081884c7d65"],"intended":1200000}`
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A logical client. Retired after an op whose outcome is unknown; its successor has a number never used before.
+pub type ProcessId = u32;
+
+/// The four transitions of an op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpType {
+    /// The op began.
+    Invoke,
+    /// It happened.
+    Ok,
+    /// It certainly did not happen.
+    Fail,
+    /// It may or may not have happened.
+    Info,
+}
+
+/// What an op does. Jepsen's `f`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum F {
+    /// Inserts one ledger row; the value is `[key, digest]`.
+    LedgerAdd,
+    /// The prober's insert of one ledger row through a connection of its own; the value is `[key, digest]`.
+    Probe,
+    /// Reads one page of the ledger. Invoked with the key after which the page starts; ok carries `[[key, digest], …]` in key order, digests computed from
+    /// the payload that was read. An empty page ends the read.
+    LedgerRead,
+    /// Moves an amount between two accounts; the value is `{"from":…,"to":…,"amount":…}`.
+    BankTransfer,
+    /// Reads every balance in one snapshot; ok carries the balances in account order.
+    BankRead,
+}
+
+impl F {
+    /// The word in the history.
+    pub fn word(self) -> &'static str {
+        match self {
+            F::LedgerAdd => "ledger-add",
+            F::Probe => "probe",
+            F::LedgerRead => "ledger-read",
+            F::BankTransfer => "bank-transfer",
+            F::BankRead => "bank-read",
+        }
+    }
+}
+
+impl fmt::Display for F {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// The first 64 bits of the SHA-256 of a row's payload; 16 hex digits in the history.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub u64);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Digest)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What an op was asked to do, or what it returned. Which variant belongs to which [`F`] is said there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Nothing to say.
+    None,
+    /// One ledger row.
+    Row(u64, Digest),
+    /// The key after which a page of the ledger starts; 0 starts at the beginning, since keys start at 1.
+    After(u64),
+    /// A transfer.
+    Transfer {
+        /// The account that pays.
+        from: u32,
+        /// The account that is paid.
+        to: u32,
+        /// How much, always positive.
+        amount: i64,
+    },
+    /// A page of ledger rows.
+    Rows(Vec<(u64, Digest)>),
+    /// Every balance, in account order.
+    Balances(Vec<i64>),
+}
+
+/// The kind of an op's error. It says what was seen, not what it means for the outcome: that is the op's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The TCP connection was refused.
+    Refused,
+    /// The connection was reset by the other side.
+    Reset,
+    /// The other side closed the connection (FIN) in the middle of a request or between requests.
+    Closed,
+    /// A deadline of ours passed.
+    Timeout,
+    /// The login was refused.
+    Login,
+    /// The server answered with an error.
+    Server,
+    /// The answer could not be understood.
+    Protocol,
+    /// The op was not sent: its client had no connection when it was due, or the run was ending.
+    NotSent,
+}
+
+/// Why an op did not end in ok.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpError {
+    /// What kind of error was seen.
+    pub kind: ErrorKind,
+    /// The server's error number, where it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
+    /// The message as seen, shortened to one line.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// One transition of one op.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Op {
+    /// Dense, from 0, the order of the history.
+    pub index: u64,
+    /// When the transition was seen, in ns since the run's start. Of an invoke: when the request was sent.
+    #[serde(rename = "time")]
+    pub time_ns: u64,
+    /// Which transition.
+    #[serde(rename = "type")]
+    pub kind: OpType,
+    /// Whose op.
+    pub process: ProcessId,
+    /// What op.
+    pub f: F,
+    /// Its argument or its result.
+    pub value: Value,
+    /// Of fail and info: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<OpError>,
+    /// When the op was due, in ns since the run's start; of an op that the schedule did not issue, when it was sent.
+    #[serde(rename = "intended")]
+    pub intended_ns: u64,
+}
+
+/// A line that is not an op.
+#[derive(Debug, Error)]
+#[error("not an op: {0}")]
+pub struct ParseOpError(#[from] serde_json::Error);
+
+impl Op {
+    /// Appends the op as one line, newline included. Does not allocate beyond the buffer's growth.
+    pub fn write_line(&self, line: &mut Vec<u8>) {
+        serde_json::to_writer(&mut *line, self)
+            .expect("an op has string keys and writing to memory does not fail");
+        line.push(b'\n');
+    }
+
+    /// Reads one line.
+    pub fn parse(line: &[u8]) -> Result<Op, ParseOpError> {
+        Ok(serde_json::from_slice(line)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_op_is_one_line_in_jepsens_fields() {
+        let op = Op {
+            index: 7,
+            time_ns: 1_200_345,
+            kind: OpType::Invoke,
+            process: 3,
+            f: F::LedgerAdd,
+            value: Value::Row(42, Digest(0x9f86_d081_884c_7d65)),
+            error: None,
+            intended_ns: 1_200_000,
+        };
+        let mut line = Vec::new();
+        op.write_line(&mut line);
+        assert_eq!(
+            String::from_utf8_lossy(&line),
+            "{\"index\":7,\"time\":1200345,\"type\":\"invoke\",\"process\":3,\"f\":\"ledger-add\",\
+             \"value\":[42,\"9f86d081884c7d65\"],\"intended\":1200000}\n"
+        );
+        assert_eq!(Op::parse(&line).ok(), Some(op));
+    }
+}
