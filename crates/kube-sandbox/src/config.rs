@@ -1,0 +1,59 @@
+//! What a sandbox is told at its start, and why it may fail to start.
+
+use std::path::PathBuf;
+
+/// An image that the sandbox can run.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Every reference under which pods may name the image, such as `registry.example/db:1`.
+    pub names: Vec<String>,
+    /// The program on this machine that stands for the image's entry point, with its leading arguments.
+    pub command: Vec<String>,
+}
+
+/// How a sandbox is set up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where volumes, logs and container roots live. It must exist and belong to this sandbox alone.
+    pub dir: PathBuf,
+    /// Number of worker nodes beside the control plane.
+    pub workers: usize,
+    /// The images that can run; any other ends in `ImagePullBackOff`.
+    pub images: Vec<Image>,
+    /// The bearer token that clients must show; a random one when absent.
+    pub token: Option<String>,
+    /// Watch events kept for each resource. A watch that resumes from further back is told 410.
+    pub history: usize,
+}
+
+impl Config {
+    /// A sandbox in `dir` with two workers and no image.
+    pub fn new(dir: impl Into<PathBuf>) -> Config {
+        Config {
+            dir: dir.into(),
+            workers: 2,
+            images: Vec::new(),
+            token: None,
+            history: 8192,
+        }
+    }
+}
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something that the sandbox needs from the operating system was refused.
+    #[error("{what}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The configuration makes no sense.
+    #[error("{0}")]
+    Config(String),
+    /// The server's certificate could not be made.
+    #[error("server certificate: {0}")]
+    Certificate(String),
+}
