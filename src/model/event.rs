@@ -16,6 +16,20 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+impl Event {
+    /// Appends the event as one line, newline included.
+    pub fn write_line(&self, line: &mut Vec<u8>) {
+        serde_json::to_writer(&mut *line, self)
+            .expect("an event has string keys and writing to memory does not fail");
+        line.push(b'\n');
+    }
+
+    /// Reads one line.
+    pub fn parse(line: &[u8]) -> Result<Event, serde_json::Error> {
+        serde_json::from_slice(line)
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(

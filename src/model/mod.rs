@@ -7,7 +7,9 @@
 mod claim;
 mod event;
 mod op;
+mod scan;
 mod secret;
+mod sink;
 mod units;
 mod verdict;
 
@@ -19,7 +21,9 @@ pub use event::{
     TerminatedSeen,
 };
 pub use op::{Digest, ErrorKind, F, Op, OpError, OpType, ParseOpError, ProcessId, Value};
+pub use scan::{ErrorView, OpView, Scanner, ValueView};
 pub use secret::Secret;
+pub use sink::EventSink;
 pub use units::{
     Millis, Rate, UnitError, format_duration, parse_duration, parse_quantity, parse_rate,
 };

@@ -1,0 +1,492 @@
+//! Reading a history fast. A history of ten million ops has twenty million lines, and a general JSON parser with an untagged value spends more time on
+//! each of them than the check has. The scanner reads the one spelling that [`Op::write_line`] produces without allocating; any other spelling of
+//! the same JSON goes through [`Op::parse`], so that a history edited by hand or by another tool means the same.
+
+use super::op::{Digest, ErrorKind, F, Op, OpType, ParseOpError, ProcessId, Value};
+
+/// One op-transition that borrows what is long from the scanner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpView<'a> {
+    /// Dense, from 0, the order of the history.
+    pub index: u64,
+    /// When the transition was seen, in ns since the run's start. Of an invoke: when the request was sent.
+    pub time_ns: u64,
+    /// Which transition.
+    pub kind: OpType,
+    /// Whose op.
+    pub process: ProcessId,
+    /// What op.
+    pub f: F,
+    /// Its argument or its result.
+    pub value: ValueView<'a>,
+    /// Of fail and info: why. The message is left out.
+    pub error: Option<ErrorView>,
+    /// When the op was due, in ns since the run's start.
+    pub intended_ns: u64,
+}
+
+/// What a checker needs of an op's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorView {
+    /// What kind of error was seen.
+    pub kind: ErrorKind,
+    /// The server's error number, where it answered.
+    pub number: Option<u32>,
+}
+
+/// An op's value, borrowed where it is long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueView<'a> {
+    /// Nothing to say.
+    None,
+    /// One ledger row.
+    Row(u64, Digest),
+    /// The key after which a page of the ledger starts.
+    After(u64),
+    /// A transfer between accounts.
+    Transfer {
+        /// The account that pays.
+        from: u32,
+        /// The account that is paid.
+        to: u32,
+        /// How much.
+        amount: i64,
+    },
+    /// A page of ledger rows.
+    Rows(&'a [(u64, Digest)]),
+    /// Every balance, in account order.
+    Balances(&'a [i64]),
+}
+
+/// Reads lines; owns the buffers that the views borrow.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    rows: Vec<(u64, Digest)>,
+    balances: Vec<i64>,
+}
+
+/// A value whose long part lies in the scanner's buffers.
+enum Short {
+    None,
+    Row(u64, Digest),
+    After(u64),
+    Transfer(u32, u32, i64),
+    Rows,
+    Balances,
+}
+
+struct Head {
+    index: u64,
+    time_ns: u64,
+    kind: OpType,
+    process: ProcessId,
+    f: F,
+    value: Short,
+    error: Option<ErrorView>,
+    intended_ns: u64,
+}
+
+impl Scanner {
+    /// A scanner with empty buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads the line that `bytes` begin with and tells how many bytes it took, its newline included. A last line without a newline is read too.
+    pub fn scan(&mut self, bytes: &[u8]) -> (usize, Result<OpView<'_>, ParseOpError>) {
+        let mut cursor = Cursor { bytes, at: 0 };
+        if let Some(head) = self.canonical(&mut cursor) {
+            let taken = cursor.at;
+            return (taken, Ok(self.view(head)));
+        }
+        let end = bytes.iter().position(|&b| b == b'\n');
+        let line = &bytes[..end.unwrap_or(bytes.len())];
+        let taken = end.map_or(bytes.len(), |at| at + 1);
+        match Op::parse(line) {
+            Ok(op) => {
+                let head = self.keep(op);
+                (taken, Ok(self.view(head)))
+            }
+            Err(error) => (taken, Err(error)),
+        }
+    }
+
+    fn view(&self, head: Head) -> OpView<'_> {
+        OpView {
+            index: head.index,
+            time_ns: head.time_ns,
+            kind: head.kind,
+            process: head.process,
+            f: head.f,
+            value: match head.value {
+                Short::None => ValueView::None,
+                Short::Row(key, digest) => ValueView::Row(key, digest),
+                Short::After(key) => ValueView::After(key),
+                Short::Transfer(from, to, amount) => ValueView::Transfer { from, to, amount },
+                Short::Rows => ValueView::Rows(&self.rows),
+                Short::Balances => ValueView::Balances(&self.balances),
+            },
+            error: head.error,
+            intended_ns: head.intended_ns,
+        }
+    }
+
+    /// Moves an op's long parts into the buffers.
+    fn keep(&mut self, op: Op) -> Head {
+        let value = match op.value {
+            Value::None => Short::None,
+            Value::Row(key, digest) => Short::Row(key, digest),
+            Value::After(key) => Short::After(key),
+            Value::Transfer { from, to, amount } => Short::Transfer(from, to, amount),
+            // An empty list is a page to the untagged parser, whatever the op.
+            Value::Rows(rows) if rows.is_empty() && op.f == F::BankRead => {
+                self.balances.clear();
+                Short::Balances
+            }
+            Value::Rows(rows) => {
+                self.rows = rows;
+                Short::Rows
+            }
+            Value::Balances(balances) => {
+                self.balances = balances;
+                Short::Balances
+            }
+        };
+        Head {
+            index: op.index,
+            time_ns: op.time_ns,
+            kind: op.kind,
+            process: op.process,
+            f: op.f,
+            value,
+            error: op.error.map(|error| ErrorView {
+                kind: error.kind,
+                number: error.number,
+            }),
+            intended_ns: op.intended_ns,
+        }
+    }
+
+    fn canonical(&mut self, cursor: &mut Cursor<'_>) -> Option<Head> {
+        cursor.literal(b"{\"index\":")?;
+        let index = cursor.number()?;
+        cursor.literal(b",\"time\":")?;
+        let time_ns = cursor.number()?;
+        cursor.literal(b",\"type\":\"")?;
+        let kind = match cursor.word()? {
+            b"invoke" => OpType::Invoke,
+            b"ok" => OpType::Ok,
+            b"fail" => OpType::Fail,
+            b"info" => OpType::Info,
+            _ => return None,
+        };
+        cursor.literal(b",\"process\":")?;
+        let process = u32::try_from(cursor.number()?).ok()?;
+        cursor.literal(b",\"f\":\"")?;
+        let f = match cursor.word()? {
+            b"ledger-add" => F::LedgerAdd,
+            b"probe" => F::Probe,
+            b"ledger-read" => F::LedgerRead,
+            b"bank-transfer" => F::BankTransfer,
+            b"bank-read" => F::BankRead,
+            _ => return None,
+        };
+        cursor.literal(b",\"value\":")?;
+        let value = self.value(cursor, f)?;
+        let error = if cursor.literal(b",\"error\":").is_some() {
+            Some(cursor.error()?)
+        } else {
+            None
+        };
+        cursor.literal(b",\"intended\":")?;
+        let intended_ns = cursor.number()?;
+        cursor.literal(b"}")?;
+        if cursor.at < cursor.bytes.len() {
+            cursor.literal(b"\n")?;
+        }
+        Some(Head {
+            index,
+            time_ns,
+            kind,
+            process,
+            f,
+            value,
+            error,
+            intended_ns,
+        })
+    }
+
+    fn value(&mut self, cursor: &mut Cursor<'_>, f: F) -> Option<Short> {
+        match cursor.peek()? {
+            b'n' => cursor.literal(b"null").map(|()| Short::None),
+            b'0'..=b'9' => cursor.number().map(Short::After),
+            b'{' => {
+                cursor.literal(b"{\"from\":")?;
+                let from = u32::try_from(cursor.number()?).ok()?;
+                cursor.literal(b",\"to\":")?;
+                let to = u32::try_from(cursor.number()?).ok()?;
+                cursor.literal(b",\"amount\":")?;
+                let amount = cursor.signed()?;
+                cursor.literal(b"}")?;
+                Some(Short::Transfer(from, to, amount))
+            }
+            b'[' if f == F::BankRead => self.balances(cursor),
+            b'[' if f == F::LedgerRead => self.rows(cursor),
+            b'[' => cursor.row().map(|(key, digest)| Short::Row(key, digest)),
+            _ => None,
+        }
+    }
+
+    fn rows(&mut self, cursor: &mut Cursor<'_>) -> Option<Short> {
+        self.rows.clear();
+        cursor.literal(b"[")?;
+        if cursor.literal(b"]").is_some() {
+            return Some(Short::Rows);
+        }
+        loop {
+            self.rows.push(cursor.row()?);
+            if cursor.literal(b",").is_none() {
+                cursor.literal(b"]")?;
+                return Some(Short::Rows);
+            }
+        }
+    }
+
+    fn balances(&mut self, cursor: &mut Cursor<'_>) -> Option<Short> {
+        self.balances.clear();
+        cursor.literal(b"[")?;
+        if cursor.literal(b"]").is_some() {
+            return Some(Short::Balances);
+        }
+        loop {
+            self.balances.push(cursor.signed()?);
+            if cursor.literal(b",").is_none() {
+                cursor.literal(b"]")?;
+                return Some(Short::Balances);
+            }
+        }
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    #[inline]
+    fn literal(&mut self, text: &[u8]) -> Option<()> {
+        if self.bytes.get(self.at..)?.starts_with(text) {
+            self.at += text.len();
+            Some(())
+        } else {
+            None
+        }
+    }
+
+    /// Digits of at most 19 places, so that no sum can overflow.
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let begin = self.at;
+        let mut value: u64 = 0;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            if self.at - begin == 19 {
+                return None;
+            }
+            value = value * 10 + u64::from(digit - b'0');
+            self.at += 1;
+        }
+        (self.at > begin).then_some(value)
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let negative = self.literal(b"-").is_some();
+        let value = i64::try_from(self.number()?).ok()?;
+        Some(if negative { -value } else { value })
+    }
+
+    /// The rest of a string up to its closing quote; `None` when it holds an escape.
+    #[inline]
+    fn word(&mut self) -> Option<&'a [u8]> {
+        let begin = self.at;
+        loop {
+            match self.peek()? {
+                b'"' => break,
+                b'\\' | b'\n' => return None,
+                _ => self.at += 1,
+            }
+        }
+        let word = &self.bytes[begin..self.at];
+        self.at += 1;
+        Some(word)
+    }
+
+    /// `[key,"digest"]`.
+    #[inline]
+    fn row(&mut self) -> Option<(u64, Digest)> {
+        self.literal(b"[")?;
+        let key = self.number()?;
+        self.literal(b",\"")?;
+        let hex = self.bytes.get(self.at..self.at + 16)?;
+        let mut digest: u64 = 0;
+        for &byte in hex {
+            let nibble = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                _ => return None,
+            };
+            digest = digest << 4 | u64::from(nibble);
+        }
+        self.at += 16;
+        self.literal(b"\"]")?;
+        Some((key, Digest(digest)))
+    }
+
+    fn error(&mut self) -> Option<ErrorView> {
+        self.literal(b"{\"kind\":\"")?;
+        let kind = match self.word()? {
+            b"refused" => ErrorKind::Refused,
+            b"reset" => ErrorKind::Reset,
+            b"closed" => ErrorKind::Closed,
+            b"timeout" => ErrorKind::Timeout,
+            b"login" => ErrorKind::Login,
+            b"server" => ErrorKind::Server,
+            b"protocol" => ErrorKind::Protocol,
+            b"not-sent" => ErrorKind::NotSent,
+            _ => return None,
+        };
+        let number = if self.literal(b",\"number\":").is_some() {
+            Some(u32::try_from(self.number()?).ok()?)
+        } else {
+            None
+        };
+        if self.literal(b",\"message\":\"").is_some() {
+            self.word()?;
+        }
+        self.literal(b"}")?;
+        Some(ErrorView { kind, number })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::super::op::OpError;
+    use super::*;
+
+    fn owned(view: &OpView<'_>) -> Op {
+        Op {
+            index: view.index,
+            time_ns: view.time_ns,
+            kind: view.kind,
+            process: view.process,
+            f: view.f,
+            value: match view.value {
+                ValueView::None => Value::None,
+                ValueView::Row(key, digest) => Value::Row(key, digest),
+                ValueView::After(key) => Value::After(key),
+                ValueView::Transfer { from, to, amount } => Value::Transfer { from, to, amount },
+                ValueView::Rows(rows) => Value::Rows(rows.to_vec()),
+                ValueView::Balances(balances) => Value::Balances(balances.to_vec()),
+            },
+            error: view.error.map(|error| OpError {
+                kind: error.kind,
+                number: error.number,
+                message: String::new(),
+            }),
+            intended_ns: view.intended_ns,
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = (F, Value)> {
+        let row = (any::<u64>(), any::<u64>()).prop_map(|(k, d)| (k, Digest(d)));
+        prop_oneof![
+            row.clone()
+                .prop_map(|(k, d)| (F::LedgerAdd, Value::Row(k, d))),
+            row.clone().prop_map(|(k, d)| (F::Probe, Value::Row(k, d))),
+            Just((F::LedgerAdd, Value::None)),
+            any::<u64>().prop_map(|k| (F::LedgerRead, Value::After(k))),
+            proptest::collection::vec(row, 0..5).prop_map(|r| (F::LedgerRead, Value::Rows(r))),
+            (any::<u32>(), any::<u32>(), any::<i64>()).prop_map(|(from, to, amount)| (
+                F::BankTransfer,
+                Value::Transfer { from, to, amount }
+            )),
+            proptest::collection::vec(any::<i64>(), 1..5)
+                .prop_map(|b| (F::BankRead, Value::Balances(b))),
+        ]
+    }
+
+    fn any_op() -> impl Strategy<Value = Op> {
+        let error = proptest::option::of((any::<bool>(), "[a-z\"\\\\é]{0,6}").prop_map(
+            |(numbered, message)| OpError {
+                kind: ErrorKind::NotSent,
+                number: numbered.then_some(2627),
+                message,
+            },
+        ));
+        let kind = prop_oneof![
+            Just(OpType::Invoke),
+            Just(OpType::Ok),
+            Just(OpType::Fail),
+            Just(OpType::Info)
+        ];
+        let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
+        (numbers, kind, any_value(), error).prop_map(|(n, kind, (f, value), error)| Op {
+            index: n.0,
+            time_ns: n.1,
+            kind,
+            process: n.2,
+            f,
+            value,
+            error,
+            intended_ns: n.3,
+        })
+    }
+
+    proptest! {
+        /// The scanner and the general parser agree on every op, whatever its values, and on where its line ends.
+        #[test]
+        fn the_scanner_reads_what_is_written(mut op in any_op(), spaced in any::<bool>()) {
+            let mut line = Vec::new();
+            op.write_line(&mut line);
+            if spaced {
+                line.insert(1, b' ');
+            }
+            let length = line.len();
+            line.extend_from_slice(b"{\"index\":");
+            let mut scanner = Scanner::new();
+            let (taken, view) = scanner.scan(&line);
+            if let Some(error) = &mut op.error {
+                error.message = String::new();
+            }
+            prop_assert_eq!(taken, length);
+            prop_assert_eq!(owned(&view.unwrap()), op);
+        }
+
+        /// No cut of a line is read as a whole op.
+        #[test]
+        fn a_torn_line_is_not_an_op(op in any_op(), cut in any::<proptest::sample::Index>()) {
+            let mut line = Vec::new();
+            op.write_line(&mut line);
+            let cut = cut.index(line.len() - 1);
+            prop_assert!(Scanner::new().scan(&line[..cut]).1.is_err());
+        }
+    }
+
+    #[test]
+    fn the_canonical_spelling_takes_the_fast_path() {
+        let line = b"{\"index\":7,\"time\":12,\"type\":\"info\",\"process\":3,\"f\":\"ledger-add\",\"value\":[42,\"9f86d081884c7d65\"],\
+            \"error\":{\"kind\":\"server\",\"number\":1205,\"message\":\"deadlock\"},\"intended\":11}\n";
+        let mut cursor = Cursor { bytes: line, at: 0 };
+        assert!(Scanner::new().canonical(&mut cursor).is_some());
+        assert_eq!(cursor.at, line.len());
+    }
+}
