@@ -1,1 +1,172 @@
 //! Where the cluster comes from, and what its nodes let us do.
+//!
+//! A provider gives a Kubernetes client, says how the target's Service is reached from here, and brings an image to the nodes. Everything else goes through
+//! the Kubernetes API, the same for all of them.
+
+mod context;
+mod kind;
+mod program;
+mod sandbox;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::experiment::ClusterRef;
+use crate::model::Provider;
+
+pub use context::ContextProvider;
+pub use kind::KindProvider;
+pub use program::{Program, ProgramError};
+pub use sandbox::{SandboxProvider, Standing, StandingState};
+
+/// Why a cluster cannot be used. The message says what was seen; `hint` says what to do.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// A program of the provider failed or is missing.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The cluster is not there.
+    #[error("{what}")]
+    Missing {
+        /// What is missing.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The sandbox did not start.
+    #[error("the sandbox did not start: {seen}")]
+    Sandbox {
+        /// What it said last.
+        seen: String,
+    },
+    /// The kubeconfig cannot be used.
+    #[error("the kubeconfig cannot be used")]
+    Kubeconfig(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The API server answers with an error, or not at all.
+    #[error("the API server does not answer as it should")]
+    Api(#[from] kube::Error),
+    /// The image cannot be brought to the nodes.
+    #[error("the image {image} cannot be brought to the nodes: {why}")]
+    Image {
+        /// Which image.
+        image: String,
+        /// Why.
+        why: String,
+    },
+    /// The provider cannot do what was asked.
+    #[error("{what}")]
+    Unsupported {
+        /// What was asked.
+        what: String,
+        /// What to do instead.
+        hint: String,
+    },
+}
+
+impl ClusterError {
+    /// What to do, where that is known.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            ClusterError::Missing { hint, .. } | ClusterError::Unsupported { hint, .. } => Some(hint),
+            ClusterError::Program(error) => error.hint(),
+            ClusterError::Sandbox { .. } => Some("`chaos doctor` says what the sandbox needs"),
+            _ => None,
+        }
+    }
+}
+
+/// An image that the nodes must have before the target is deployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageNeed {
+    /// What the pod says.
+    pub reference: String,
+    /// An archive to load it from, when a node lacks it. `None`: the nodes pull it themselves.
+    pub archive: Option<std::path::PathBuf>,
+}
+
+/// How the Service is reached from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// The node port to ask for; `None` lets the API server choose.
+    pub node_port: Option<u16>,
+    /// `host:port` where that node port is reached. `{port}` stands for a port that the API server chose.
+    pub address: String,
+}
+
+impl Entrance {
+    /// Where a Service with this node port is reached.
+    pub fn address(&self, node_port: u16) -> String {
+        self.address.replace("{port}", &node_port.to_string())
+    }
+}
+
+/// What the journal keeps so that `chaos recover` finds the cluster again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRecord {
+    /// Where it comes from.
+    pub provider: Provider,
+    /// Which one of those.
+    pub name: String,
+}
+
+/// Where a cluster comes from.
+pub trait ClusterProvider: Send + Sync {
+    /// Which kind of provider.
+    fn provider(&self) -> Provider;
+
+    /// The cluster's name; empty for a sandbox of this run's own.
+    fn name(&self) -> &str;
+
+    /// Starts what must be started and gives the client's configuration.
+    fn connect(&self) -> BoxFuture<'_, Result<kube::Config, ClusterError>>;
+
+    /// Ways to reach a Service from here, best first. `used` are the node ports that are taken.
+    fn entrances<'a>(&'a self, client: &'a kube::Client, used: &'a [u16]) -> BoxFuture<'a, Result<Vec<Entrance>, ClusterError>>;
+
+    /// Whether a pod can run the engine's own public image here. The sandbox cannot.
+    fn runs_images(&self) -> bool {
+        true
+    }
+
+    /// Sees to it that every node has the image.
+    fn ensure_image<'a>(&'a self, image: &'a ImageNeed) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Ends what [`ClusterProvider::connect`] started, and nothing else.
+    fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>>;
+}
+
+/// The provider for a reference. Nothing is started or asked yet.
+pub fn provider(reference: &ClusterRef) -> Result<Box<dyn ClusterProvider>, ClusterError> {
+    Ok(match reference {
+        ClusterRef::Sandbox(name) => Box::new(SandboxProvider::new(name.clone())),
+        ClusterRef::Kind(name) => Box::new(KindProvider::new(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
+        ClusterRef::Context(name) => Box::new(ContextProvider::new(name.clone())),
+        ClusterRef::K3d(_) => {
+            return Err(ClusterError::Unsupported {
+                what: "k3d clusters are not driven yet".to_owned(),
+                hint: "use its kubeconfig context: --cluster context:k3d-NAME --yes-i-mean k3d-NAME".to_owned(),
+            });
+        }
+    })
+}
+
+/// The provider for what a journal recorded.
+pub fn provider_of_record(record: &ClusterRecord) -> Result<Box<dyn ClusterProvider>, ClusterError> {
+    let named = || Some(record.name.clone()).filter(|name| !name.is_empty());
+    provider(&match record.provider {
+        Provider::Sandbox => ClusterRef::Sandbox(named()),
+        Provider::Kind => ClusterRef::Kind(named()),
+        Provider::K3d => ClusterRef::K3d(named()),
+        Provider::Context => ClusterRef::Context(record.name.clone()),
+    })
+}
+
+/// A client that gives up on a silent API server instead of waiting for ever.
+pub fn client(mut config: kube::Config) -> Result<kube::Client, ClusterError> {
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.write_timeout = Some(Duration::from_secs(30));
+    Ok(kube::Client::try_from(config)?)
+}

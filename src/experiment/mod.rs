@@ -3,6 +3,6 @@
 mod plan;
 
 pub use plan::{
-    AccessMode, ClusterRef, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault,
-    ReconnectTarget, Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
+    AccessMode, ClusterRef, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Tls,
+    WorkloadKind, WorkloadPlan,
 };

@@ -12,10 +12,7 @@ pub struct Clock {
 impl Clock {
     /// Starts the clock at zero.
     pub fn start() -> Self {
-        Clock {
-            start: Instant::now(),
-            started_at: Timestamp::now(),
-        }
+        Clock { start: Instant::now(), started_at: Timestamp::now() }
     }
 
     /// Nanoseconds since the run's start.

@@ -31,15 +31,7 @@ pub enum Claim {
 
 impl Claim {
     /// Every claim in the order of the report.
-    pub const ALL: [Claim; 7] = [
-        Claim::Ha1,
-        Claim::Ha2,
-        Claim::Ha3,
-        Claim::Ha4,
-        Claim::Ha5,
-        Claim::Ha6,
-        Claim::Ha7,
-    ];
+    pub const ALL: [Claim; 7] = [Claim::Ha1, Claim::Ha2, Claim::Ha3, Claim::Ha4, Claim::Ha5, Claim::Ha6, Claim::Ha7];
 
     /// The stable id that files and reports use.
     pub fn id(self) -> &'static str {
@@ -78,9 +70,6 @@ impl FromStr for Claim {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|claim| claim.id() == text)
-            .ok_or_else(|| format!("unknown claim `{text}`, expected HA-1 to HA-7"))
+        Self::ALL.into_iter().find(|claim| claim.id() == text).ok_or_else(|| format!("unknown claim `{text}`, expected HA-1 to HA-7"))
     }
 }

@@ -19,8 +19,7 @@ pub struct Event {
 impl Event {
     /// Appends the event as one line, newline included.
     pub fn write_line(&self, line: &mut Vec<u8>) {
-        serde_json::to_writer(&mut *line, self)
-            .expect("an event has string keys and writing to memory does not fail");
+        serde_json::to_writer(&mut *line, self).expect("an event has string keys and writing to memory does not fail");
         line.push(b'\n');
     }
 
@@ -32,11 +31,7 @@ impl Event {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(
-    tag = "event",
-    rename_all = "kebab-case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum EventKind {
     /// The first line of every timeline.
     RunStarted {

@@ -15,16 +15,13 @@ mod verdict;
 
 pub use claim::Claim;
 pub use event::{
-    ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo,
-    Event, EventKind, FactOutcome, FaultTarget, HarnessInfo, IdentityMoment, LeakItem, OwnerSeen,
-    Phase, PodChange, PodSeen, ProbeStage, Provider, RunInfo, ServiceSeen, TargetIdentity,
-    TerminatedSeen,
+    ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo, Event, EventKind, FactOutcome,
+    FaultTarget, HarnessInfo, IdentityMoment, LeakItem, OwnerSeen, Phase, PodChange, PodSeen, ProbeStage, Provider, RunInfo, ServiceSeen,
+    TargetIdentity, TerminatedSeen,
 };
 pub use op::{Digest, ErrorKind, F, Op, OpError, OpType, ParseOpError, ProcessId, Value};
 pub use scan::{ErrorView, OpView, Scanner, ValueView};
 pub use secret::Secret;
 pub use sink::EventSink;
-pub use units::{
-    Millis, Rate, UnitError, format_duration, parse_duration, parse_quantity, parse_rate,
-};
+pub use units::{Millis, Rate, UnitError, format_duration, parse_duration, parse_quantity, parse_rate};
 pub use verdict::{Outcome, Verdict};

@@ -159,10 +159,7 @@ impl Scanner {
             process: op.process,
             f: op.f,
             value,
-            error: op.error.map(|error| ErrorView {
-                kind: error.kind,
-                number: error.number,
-            }),
+            error: op.error.map(|error| ErrorView { kind: error.kind, number: error.number }),
             intended_ns: op.intended_ns,
         }
     }
@@ -193,27 +190,14 @@ impl Scanner {
         };
         cursor.literal(b",\"value\":")?;
         let value = self.value(cursor, f)?;
-        let error = if cursor.literal(b",\"error\":").is_some() {
-            Some(cursor.error()?)
-        } else {
-            None
-        };
+        let error = if cursor.literal(b",\"error\":").is_some() { Some(cursor.error()?) } else { None };
         cursor.literal(b",\"intended\":")?;
         let intended_ns = cursor.number()?;
         cursor.literal(b"}")?;
         if cursor.at < cursor.bytes.len() {
             cursor.literal(b"\n")?;
         }
-        Some(Head {
-            index,
-            time_ns,
-            kind,
-            process,
-            f,
-            value,
-            error,
-            intended_ns,
-        })
+        Some(Head { index, time_ns, kind, process, f, value, error, intended_ns })
     }
 
     fn value(&mut self, cursor: &mut Cursor<'_>, f: F) -> Option<Short> {
@@ -360,11 +344,7 @@ impl<'a> Cursor<'a> {
             b"not-sent" => ErrorKind::NotSent,
             _ => return None,
         };
-        let number = if self.literal(b",\"number\":").is_some() {
-            Some(u32::try_from(self.number()?).ok()?)
-        } else {
-            None
-        };
+        let number = if self.literal(b",\"number\":").is_some() { Some(u32::try_from(self.number()?).ok()?) } else { None };
         if self.literal(b",\"message\":\"").is_some() {
             self.word()?;
         }
@@ -397,11 +377,7 @@ mod tests {
                 ValueView::Rows(rows) => Value::Rows(rows.to_vec()),
                 ValueView::Balances(balances) => Value::Balances(balances.to_vec()),
             },
-            error: view.error.map(|error| OpError {
-                kind: error.kind,
-                number: error.number,
-                message: String::new(),
-            }),
+            error: view.error.map(|error| OpError { kind: error.kind, number: error.number, message: String::new() }),
             intended_ns: view.intended_ns,
         }
     }
@@ -409,35 +385,24 @@ mod tests {
     fn any_value() -> impl Strategy<Value = (F, Value)> {
         let row = (any::<u64>(), any::<u64>()).prop_map(|(k, d)| (k, Digest(d)));
         prop_oneof![
-            row.clone()
-                .prop_map(|(k, d)| (F::LedgerAdd, Value::Row(k, d))),
+            row.clone().prop_map(|(k, d)| (F::LedgerAdd, Value::Row(k, d))),
             row.clone().prop_map(|(k, d)| (F::Probe, Value::Row(k, d))),
             Just((F::LedgerAdd, Value::None)),
             any::<u64>().prop_map(|k| (F::LedgerRead, Value::After(k))),
             proptest::collection::vec(row, 0..5).prop_map(|r| (F::LedgerRead, Value::Rows(r))),
-            (any::<u32>(), any::<u32>(), any::<i64>()).prop_map(|(from, to, amount)| (
-                F::BankTransfer,
-                Value::Transfer { from, to, amount }
-            )),
-            proptest::collection::vec(any::<i64>(), 1..5)
-                .prop_map(|b| (F::BankRead, Value::Balances(b))),
+            (any::<u32>(), any::<u32>(), any::<i64>())
+                .prop_map(|(from, to, amount)| (F::BankTransfer, Value::Transfer { from, to, amount })),
+            proptest::collection::vec(any::<i64>(), 1..5).prop_map(|b| (F::BankRead, Value::Balances(b))),
         ]
     }
 
     fn any_op() -> impl Strategy<Value = Op> {
-        let error = proptest::option::of((any::<bool>(), "[a-z\"\\\\é]{0,6}").prop_map(
-            |(numbered, message)| OpError {
-                kind: ErrorKind::NotSent,
-                number: numbered.then_some(2627),
-                message,
-            },
-        ));
-        let kind = prop_oneof![
-            Just(OpType::Invoke),
-            Just(OpType::Ok),
-            Just(OpType::Fail),
-            Just(OpType::Info)
-        ];
+        let error = proptest::option::of((any::<bool>(), "[a-z\"\\\\é]{0,6}").prop_map(|(numbered, message)| OpError {
+            kind: ErrorKind::NotSent,
+            number: numbered.then_some(2627),
+            message,
+        }));
+        let kind = prop_oneof![Just(OpType::Invoke), Just(OpType::Ok), Just(OpType::Fail), Just(OpType::Info)];
         let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
         (numbers, kind, any_value(), error).prop_map(|(n, kind, (f, value), error)| Op {
             index: n.0,

@@ -37,26 +37,19 @@ const QUANTITY: &str = "a size such as 8Gi or 512Mi";
 
 /// Reads a duration: one or more `<number><unit>` parts with the units `ns`, `us`, `ms`, `s`, `m`, `h`. `0s` is a duration, `0` is not.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    let malformed = || UnitError::Malformed {
-        text: text.to_owned(),
-        expected: DURATION,
-    };
+    let malformed = || UnitError::Malformed { text: text.to_owned(), expected: DURATION };
     if text.is_empty() {
         return Err(malformed());
     }
     let mut rest = text;
     let mut total_ns: u128 = 0;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
         if number.is_empty() {
             return Err(malformed());
         }
-        let letters = tail
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(tail.len());
+        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         let unit_ns: u64 = match unit {
             "ns" => 1,
@@ -66,21 +59,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
             "" if rest.len() == text.len() && tail.is_empty() => {
-                return Err(UnitError::Missing {
-                    text: text.to_owned(),
-                    expected: DURATION,
-                });
+                return Err(UnitError::Missing { text: text.to_owned(), expected: DURATION });
             }
             _ => return Err(malformed()),
         };
         total_ns += scaled(number, unit_ns).ok_or_else(malformed)?;
         rest = tail;
     }
-    u64::try_from(total_ns)
-        .map(Duration::from_nanos)
-        .map_err(|_| UnitError::Range {
-            text: text.to_owned(),
-        })
+    u64::try_from(total_ns).map(Duration::from_nanos).map_err(|_| UnitError::Range { text: text.to_owned() })
 }
 
 /// `number` (digits with at most one point) times `unit`, rounded down; `None` when it is not a number.
@@ -101,14 +87,8 @@ pub fn format_duration(duration: Duration) -> String {
     if ns == 0 {
         return "0s".to_owned();
     }
-    let units: [(u128, &str); 6] = [
-        (3_600_000_000_000, "h"),
-        (60_000_000_000, "m"),
-        (1_000_000_000, "s"),
-        (1_000_000, "ms"),
-        (1_000, "us"),
-        (1, "ns"),
-    ];
+    let units: [(u128, &str); 6] =
+        [(3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
     let mut rest = ns;
     let mut text = String::new();
     for (size, unit) in units {
@@ -136,16 +116,10 @@ impl fmt::Display for Rate {
 
 /// Reads a rate: `<number>/s`, `<number>/m` or `<number>/h`. The sign and zero are left to the caller's validation.
 pub fn parse_rate(text: &str) -> Result<Rate, UnitError> {
-    let malformed = || UnitError::Malformed {
-        text: text.to_owned(),
-        expected: RATE,
-    };
+    let malformed = || UnitError::Malformed { text: text.to_owned(), expected: RATE };
     let Some((number, unit)) = text.split_once('/') else {
         return Err(match text.parse::<f64>() {
-            Ok(_) => UnitError::Missing {
-                text: text.to_owned(),
-                expected: RATE,
-            },
+            Ok(_) => UnitError::Missing { text: text.to_owned(), expected: RATE },
             Err(_) => malformed(),
         });
     };
@@ -159,20 +133,13 @@ pub fn parse_rate(text: &str) -> Result<Rate, UnitError> {
     if !number.is_finite() {
         return Err(malformed());
     }
-    Ok(Rate {
-        per_second: number / seconds,
-    })
+    Ok(Rate { per_second: number / seconds })
 }
 
 /// Checks a Kubernetes storage quantity with a binary suffix and returns it in bytes.
 pub fn parse_quantity(text: &str) -> Result<u64, UnitError> {
-    let malformed = || UnitError::Malformed {
-        text: text.to_owned(),
-        expected: QUANTITY,
-    };
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let malformed = || UnitError::Malformed { text: text.to_owned(), expected: QUANTITY };
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| malformed())?;
     let shift = match unit {
@@ -181,18 +148,11 @@ pub fn parse_quantity(text: &str) -> Result<u64, UnitError> {
         "Gi" => 30,
         "Ti" => 40,
         "" => {
-            return Err(UnitError::Missing {
-                text: text.to_owned(),
-                expected: QUANTITY,
-            });
+            return Err(UnitError::Missing { text: text.to_owned(), expected: QUANTITY });
         }
         _ => return Err(malformed()),
     };
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| UnitError::Range {
-            text: text.to_owned(),
-        })
+    number.checked_mul(1 << shift).ok_or_else(|| UnitError::Range { text: text.to_owned() })
 }
 
 /// Milliseconds with their fraction, as the report shows times. Built from nanoseconds.
@@ -202,10 +162,7 @@ pub struct Millis(pub f64);
 
 impl Millis {
     /// From nanoseconds, to a microsecond.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a run is far shorter than the 104 days where f64 loses a nanosecond"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a run is far shorter than the 104 days where f64 loses a nanosecond")]
     pub fn from_ns(ns: u64) -> Self {
         Millis((ns / 1_000) as f64 / 1_000.0)
     }
@@ -240,26 +197,11 @@ mod tests {
         assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
-        assert!(matches!(
-            parse_duration("30"),
-            Err(UnitError::Missing { .. })
-        ));
-        assert!(matches!(
-            parse_duration("-3s"),
-            Err(UnitError::Malformed { .. })
-        ));
-        assert!(matches!(
-            parse_duration("3 s"),
-            Err(UnitError::Malformed { .. })
-        ));
-        assert!(matches!(
-            parse_duration("30x"),
-            Err(UnitError::Malformed { .. })
-        ));
-        assert!(matches!(
-            parse_duration("9999999999999h"),
-            Err(UnitError::Range { .. })
-        ));
+        assert!(matches!(parse_duration("30"), Err(UnitError::Missing { .. })));
+        assert!(matches!(parse_duration("-3s"), Err(UnitError::Malformed { .. })));
+        assert!(matches!(parse_duration("3 s"), Err(UnitError::Malformed { .. })));
+        assert!(matches!(parse_duration("30x"), Err(UnitError::Malformed { .. })));
+        assert!(matches!(parse_duration("9999999999999h"), Err(UnitError::Range { .. })));
     }
 
     #[test]
@@ -275,22 +217,13 @@ mod tests {
         assert_eq!(parse_rate("200/s").map(|r| r.per_second), Ok(200.0));
         assert_eq!(parse_rate("30/m").map(|r| r.per_second), Ok(0.5));
         assert!(matches!(parse_rate("200"), Err(UnitError::Missing { .. })));
-        assert!(matches!(
-            parse_rate("fast/s"),
-            Err(UnitError::Malformed { .. })
-        ));
+        assert!(matches!(parse_rate("fast/s"), Err(UnitError::Malformed { .. })));
     }
 
     #[test]
     fn a_size_needs_a_binary_suffix() {
         assert_eq!(parse_quantity("8Gi"), Ok(8 << 30));
-        assert!(matches!(
-            parse_quantity("8"),
-            Err(UnitError::Missing { .. })
-        ));
-        assert!(matches!(
-            parse_quantity("8GB"),
-            Err(UnitError::Malformed { .. })
-        ));
+        assert!(matches!(parse_quantity("8"), Err(UnitError::Missing { .. })));
+        assert!(matches!(parse_quantity("8GB"), Err(UnitError::Malformed { .. })));
     }
 }

@@ -23,10 +23,7 @@ impl Verdict {
 
     /// Merges any number of verdicts. None at all prove nothing, which is [`Verdict::Unknown`].
     pub fn merge_all(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
-        verdicts
-            .into_iter()
-            .reduce(Verdict::merge)
-            .unwrap_or(Verdict::Unknown)
+        verdicts.into_iter().reduce(Verdict::merge).unwrap_or(Verdict::Unknown)
     }
 }
 

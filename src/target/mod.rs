@@ -1,1 +1,18 @@
 //! What is deployed: engine profiles, manifests, readiness, the watcher.
+
+mod deploy;
+mod identity;
+mod logs;
+mod manifests;
+mod profile;
+pub mod stand_in;
+mod state;
+mod watch;
+
+pub use deploy::{Deployed, TargetError, create, delete_namespace, namespaces_of, used_node_ports};
+pub use identity::identify;
+pub use logs::follow;
+pub use manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
+pub use profile::Profile;
+pub use state::{NotSeen, TargetState};
+pub use watch::{Emit, Watch};

@@ -29,13 +29,7 @@ pub struct Config {
 impl Config {
     /// A sandbox in `dir` with two workers and no image.
     pub fn new(dir: impl Into<PathBuf>) -> Config {
-        Config {
-            dir: dir.into(),
-            workers: 2,
-            images: Vec::new(),
-            token: None,
-            history: 8192,
-        }
+        Config { dir: dir.into(), workers: 2, images: Vec::new(), token: None, history: 8192 }
     }
 }
 

@@ -11,26 +11,13 @@ pub trait NodeControl: Send + Sync {
     ///
     /// # Errors
     /// Not found when the node or the container is unknown, bad request when signal or scope are.
-    fn signal(
-        &self,
-        node: &str,
-        container_id: &str,
-        signal: &str,
-        scope: &str,
-    ) -> Result<(), ApiError>;
+    fn signal(&self, node: &str, container_id: &str, signal: &str, scope: &str) -> Result<(), ApiError>;
 }
 
 /// Knows where a container's output is kept.
 pub trait LogSource: Send + Sync {
     /// The log file of the running (or last) container, or of the one before it. `None` when there is none yet.
-    fn open(
-        &self,
-        namespace: &str,
-        pod: &str,
-        uid: &str,
-        container: &str,
-        previous: bool,
-    ) -> Option<PathBuf>;
+    fn open(&self, namespace: &str, pod: &str, uid: &str, container: &str, previous: bool) -> Option<PathBuf>;
 }
 
 /// Hands out the addresses of Services. Called while the store is locked: it must neither block nor call the store.
@@ -56,30 +43,13 @@ pub trait Allocator: Send + Sync {
 pub struct NoNodes;
 
 impl NodeControl for NoNodes {
-    fn signal(
-        &self,
-        node: &str,
-        _container_id: &str,
-        _signal: &str,
-        _scope: &str,
-    ) -> Result<(), ApiError> {
-        Err(ApiError::new(
-            404,
-            "NotFound",
-            format!("node {node:?} runs no containers"),
-        ))
+    fn signal(&self, node: &str, _container_id: &str, _signal: &str, _scope: &str) -> Result<(), ApiError> {
+        Err(ApiError::new(404, "NotFound", format!("node {node:?} runs no containers")))
     }
 }
 
 impl LogSource for NoNodes {
-    fn open(
-        &self,
-        _namespace: &str,
-        _pod: &str,
-        _uid: &str,
-        _container: &str,
-        _previous: bool,
-    ) -> Option<PathBuf> {
+    fn open(&self, _namespace: &str, _pod: &str, _uid: &str, _container: &str, _previous: bool) -> Option<PathBuf> {
         None
     }
 }
@@ -87,25 +57,12 @@ impl LogSource for NoNodes {
 /// Counts through fixed ranges; used where no Service has to be reachable.
 #[derive(Debug, Default)]
 pub struct CountingAllocator {
-    taken: Mutex<(
-        std::collections::BTreeSet<String>,
-        std::collections::BTreeSet<u16>,
-    )>,
+    taken: Mutex<(std::collections::BTreeSet<String>, std::collections::BTreeSet<u16>)>,
 }
 
 impl CountingAllocator {
-    fn lock(
-        &self,
-    ) -> std::sync::MutexGuard<
-        '_,
-        (
-            std::collections::BTreeSet<String>,
-            std::collections::BTreeSet<u16>,
-        ),
-    > {
-        self.taken
-            .lock()
-            .expect("no code panics while it holds this lock")
+    fn lock(&self) -> std::sync::MutexGuard<'_, (std::collections::BTreeSet<String>, std::collections::BTreeSet<u16>)> {
+        self.taken.lock().expect("no code panics while it holds this lock")
     }
 }
 
@@ -136,9 +93,7 @@ impl Allocator for CountingAllocator {
                 return Err("provided port is already allocated".to_owned());
             }
             Some(port) => port,
-            None => (30000..=32767)
-                .find(|port| !taken.1.contains(port))
-                .ok_or_else(|| "range is full".to_owned())?,
+            None => (30000..=32767).find(|port| !taken.1.contains(port)).ok_or_else(|| "range is full".to_owned())?,
         };
         taken.1.insert(free);
         Ok(free)

@@ -20,14 +20,8 @@ impl Sandbox {
     /// # Errors
     /// [`StartError`] says what was missing; nothing is left running then.
     pub fn start(config: Config) -> Result<Sandbox, StartError> {
-        let store = Store::with(StoreOptions {
-            history: config.history,
-            allocator: Arc::new(CountingAllocator::default()),
-        });
-        let hooks = Hooks {
-            node_control: Arc::new(NoNodes),
-            logs: Arc::new(NoNodes),
-        };
+        let store = Store::with(StoreOptions { history: config.history, allocator: Arc::new(CountingAllocator::default()) });
+        let hooks = Hooks { node_control: Arc::new(NoNodes), logs: Arc::new(NoNodes) };
         let server = ApiServer::start(store.clone(), hooks, config.token)?;
         Ok(Sandbox { store, server })
     }

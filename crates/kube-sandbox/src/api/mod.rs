@@ -26,11 +26,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// When no port or no certificate can be had.
-    pub fn start(
-        _store: Store,
-        _hooks: Hooks,
-        _token: Option<String>,
-    ) -> Result<ApiServer, StartError> {
+    pub fn start(_store: Store, _hooks: Hooks, _token: Option<String>) -> Result<ApiServer, StartError> {
         Ok(ApiServer { url: String::new() })
     }
 

@@ -49,55 +49,23 @@ pub struct ApiError {
 impl ApiError {
     /// A failure without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError {
-            code,
-            reason,
-            message: message.into(),
-            details: None,
-        }
+        ApiError { code, reason, message: message.into(), details: None }
     }
 
-    fn about(
-        code: u16,
-        reason: &'static str,
-        message: String,
-        resource: &Resource,
-        name: &str,
-    ) -> ApiError {
-        let details = Details {
-            name: name.to_owned(),
-            group: resource.group.to_owned(),
-            kind: resource.plural.to_owned(),
-            ..Details::default()
-        };
-        ApiError {
-            code,
-            reason,
-            message,
-            details: Some(Box::new(details)),
-        }
+    fn about(code: u16, reason: &'static str, message: String, resource: &Resource, name: &str) -> ApiError {
+        let details =
+            Details { name: name.to_owned(), group: resource.group.to_owned(), kind: resource.plural.to_owned(), ..Details::default() };
+        ApiError { code, reason, message, details: Some(Box::new(details)) }
     }
 
     /// 404.
     pub fn not_found(resource: &Resource, name: &str) -> ApiError {
-        ApiError::about(
-            404,
-            "NotFound",
-            format!("{} {name:?} not found", resource.qualified()),
-            resource,
-            name,
-        )
+        ApiError::about(404, "NotFound", format!("{} {name:?} not found", resource.qualified()), resource, name)
     }
 
     /// 409, the name is taken.
     pub fn already_exists(resource: &Resource, name: &str) -> ApiError {
-        ApiError::about(
-            409,
-            "AlreadyExists",
-            format!("{} {name:?} already exists", resource.qualified()),
-            resource,
-            name,
-        )
+        ApiError::about(409, "AlreadyExists", format!("{} {name:?} already exists", resource.qualified()), resource, name)
     }
 
     /// 409, the object is not what the caller thinks it is.
@@ -105,10 +73,7 @@ impl ApiError {
         ApiError::about(
             409,
             "Conflict",
-            format!(
-                "Operation cannot be fulfilled on {} {name:?}: {why}",
-                resource.qualified()
-            ),
+            format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified()),
             resource,
             name,
         )
@@ -122,22 +87,12 @@ impl ApiError {
 
     /// 403.
     pub fn forbidden(resource: &Resource, name: &str, why: &str) -> ApiError {
-        ApiError::about(
-            403,
-            "Forbidden",
-            format!("{} {name:?} is forbidden: {why}", resource.qualified()),
-            resource,
-            name,
-        )
+        ApiError::about(403, "Forbidden", format!("{} {name:?} is forbidden: {why}", resource.qualified()), resource, name)
     }
 
     /// 410, the history needed is no longer kept.
     pub fn gone(wanted: u64, oldest: u64) -> ApiError {
-        ApiError::new(
-            410,
-            "Expired",
-            format!("too old resource version: {wanted} ({oldest})"),
-        )
+        ApiError::new(410, "Expired", format!("too old resource version: {wanted} ({oldest})"))
     }
 
     /// 400.
@@ -157,20 +112,9 @@ impl ApiError {
 
     /// 422 with one cause for each mistake.
     pub fn invalid(resource: &Resource, name: &str, causes: Vec<Cause>) -> ApiError {
-        let kind = if resource.group.is_empty() {
-            resource.kind.to_owned()
-        } else {
-            format!("{}.{}", resource.kind, resource.group)
-        };
-        let mut listed: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect();
-        let listed = if listed.len() == 1 {
-            listed.remove(0)
-        } else {
-            format!("[{}]", listed.join(", "))
-        };
+        let kind = if resource.group.is_empty() { resource.kind.to_owned() } else { format!("{}.{}", resource.kind, resource.group) };
+        let mut listed: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let listed = if listed.len() == 1 { listed.remove(0) } else { format!("[{}]", listed.join(", ")) };
         let details = Details {
             name: name.to_owned(),
             group: resource.group.to_owned(),
@@ -179,12 +123,7 @@ impl ApiError {
             ..Details::default()
         };
         let message = format!("{kind} {name:?} is invalid: {listed}");
-        ApiError {
-            code: 422,
-            reason: "Invalid",
-            message,
-            details: Some(Box::new(details)),
-        }
+        ApiError { code: 422, reason: "Invalid", message, details: Some(Box::new(details)) }
     }
 
     /// The same failure with causes added.
@@ -210,12 +149,7 @@ impl ApiError {
 impl Details {
     fn json(&self) -> Value {
         let mut out = serde_json::Map::new();
-        for (key, text) in [
-            ("name", &self.name),
-            ("group", &self.group),
-            ("kind", &self.kind),
-            ("uid", &self.uid),
-        ] {
+        for (key, text) in [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)] {
             if !text.is_empty() {
                 out.insert(key.to_owned(), json!(text));
             }
@@ -234,11 +168,7 @@ impl Details {
 impl Cause {
     fn json(&self) -> Value {
         let mut out = serde_json::Map::new();
-        for (key, text) in [
-            ("reason", self.reason),
-            ("message", &self.message),
-            ("field", &self.field),
-        ] {
+        for (key, text) in [("reason", self.reason), ("message", &self.message), ("field", &self.field)] {
             if !text.is_empty() {
                 out.insert(key.to_owned(), json!(text));
             }

@@ -29,37 +29,19 @@ pub struct Key {
 
 impl Key {
     /// The key of an object in a namespace.
-    pub fn namespaced(
-        resource: &'static Resource,
-        namespace: impl Into<String>,
-        name: impl Into<String>,
-    ) -> Key {
-        Key {
-            resource,
-            namespace: Some(namespace.into()),
-            name: name.into(),
-        }
+    pub fn namespaced(resource: &'static Resource, namespace: impl Into<String>, name: impl Into<String>) -> Key {
+        Key { resource, namespace: Some(namespace.into()), name: name.into() }
     }
 
     /// The key of an object of the whole cluster.
     pub fn cluster(resource: &'static Resource, name: impl Into<String>) -> Key {
-        Key {
-            resource,
-            namespace: None,
-            name: name.into(),
-        }
+        Key { resource, namespace: None, name: name.into() }
     }
 
     /// The key of an object that is at hand.
     pub fn of(resource: &'static Resource, object: &Value) -> Key {
-        let namespace = resource
-            .namespaced
-            .then(|| text(object, "/metadata/namespace").to_owned());
-        Key {
-            resource,
-            namespace,
-            name: text(object, "/metadata/name").to_owned(),
-        }
+        let namespace = resource.namespaced.then(|| text(object, "/metadata/namespace").to_owned());
+        Key { resource, namespace, name: text(object, "/metadata/name").to_owned() }
     }
 }
 
@@ -140,10 +122,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions {
-            history: 8192,
-            allocator: Arc::new(CountingAllocator::default()),
-        }
+        StoreOptions { history: 8192, allocator: Arc::new(CountingAllocator::default()) }
     }
 }
 
@@ -164,15 +143,8 @@ impl State {
         &self.tables[resource.id]
     }
 
-    pub(super) fn find(
-        &self,
-        resource: &Resource,
-        namespace: &str,
-        name: &str,
-    ) -> Option<&Arc<Value>> {
-        self.table(resource)
-            .objects
-            .get(&(namespace.to_owned(), name.to_owned()))
+    pub(super) fn find(&self, resource: &Resource, namespace: &str, name: &str) -> Option<&Arc<Value>> {
+        self.table(resource).objects.get(&(namespace.to_owned(), name.to_owned()))
     }
 
     pub(super) fn objects(&self, resource: &Resource) -> impl Iterator<Item = &Arc<Value>> {
@@ -187,14 +159,8 @@ impl State {
         let object = Arc::new(object);
         let table = &mut self.tables[key.resource.id];
         let previous = table.objects.insert(map_key(key), Arc::clone(&object));
-        let kind = if previous.is_some() {
-            EventKind::Modified
-        } else {
-            EventKind::Added
-        };
-        table
-            .history
-            .push(WatchEvent::new(kind, Arc::clone(&object), previous, rv));
+        let kind = if previous.is_some() { EventKind::Modified } else { EventKind::Added };
+        table.history.push(WatchEvent::new(kind, Arc::clone(&object), previous, rv));
         object
     }
 
@@ -206,12 +172,7 @@ impl State {
         let last = Arc::new(last);
         let table = &mut self.tables[key.resource.id];
         let previous = table.objects.remove(&map_key(key));
-        table.history.push(WatchEvent::new(
-            EventKind::Deleted,
-            Arc::clone(&last),
-            previous,
-            rv,
-        ));
+        table.history.push(WatchEvent::new(EventKind::Deleted, Arc::clone(&last), previous, rv));
         last
     }
 }
@@ -251,33 +212,17 @@ impl Store {
 
     /// As [`Store::new`], with a say in history and addresses.
     pub fn with(options: StoreOptions) -> Store {
-        let tables = RESOURCES
-            .iter()
-            .map(|_| Table {
-                objects: BTreeMap::new(),
-                history: History::new(options.history),
-            })
-            .collect();
-        let store = Store {
-            inner: Arc::new(Inner {
-                state: Mutex::new(State { rv: 1, tables }),
-                allocator: options.allocator,
-            }),
-        };
+        let tables = RESOURCES.iter().map(|_| Table { objects: BTreeMap::new(), history: History::new(options.history) }).collect();
+        let store = Store { inner: Arc::new(Inner { state: Mutex::new(State { rv: 1, tables }), allocator: options.allocator }) };
         for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-            store
-                .create(&NAMESPACES, json!({ "metadata": { "name": name } }))
-                .expect("the names are valid and not taken");
+            store.create(&NAMESPACES, json!({ "metadata": { "name": name } })).expect("the names are valid and not taken");
         }
         store
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock can only come from a bug in a check that runs before anything is changed.
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The resourceVersion of the newest change.
@@ -287,11 +232,7 @@ impl Store {
 
     /// The object, if it exists.
     pub fn get(&self, key: &Key) -> Option<Arc<Value>> {
-        self.lock()
-            .table(key.resource)
-            .objects
-            .get(&map_key(key))
-            .cloned()
+        self.lock().table(key.resource).objects.get(&map_key(key)).cloned()
     }
 
     /// The object as a typed value, if it exists and has that shape.
@@ -300,11 +241,7 @@ impl Store {
     }
 
     /// The objects of a resource, in order of namespace and name, and the resourceVersion at which this was the truth.
-    pub fn list(
-        &self,
-        resource: &'static Resource,
-        namespace: Option<&str>,
-    ) -> (Vec<Arc<Value>>, u64) {
+    pub fn list(&self, resource: &'static Resource, namespace: Option<&str>) -> (Vec<Arc<Value>>, u64) {
         let state = self.lock();
         let objects = &state.table(resource).objects;
         let found = match namespace {
@@ -312,58 +249,32 @@ impl Store {
             Some(wanted) => {
                 let start = (wanted.to_owned(), String::new());
                 let range = objects.range((Bound::Included(start), Bound::Unbounded));
-                range
-                    .take_while(|((namespace, _), _)| namespace == wanted)
-                    .map(|(_, object)| Arc::clone(object))
-                    .collect()
+                range.take_while(|((namespace, _), _)| namespace == wanted).map(|(_, object)| Arc::clone(object)).collect()
             }
         };
         (found, state.rv)
     }
 
     /// The objects of a `k8s-openapi` type that have its shape.
-    pub fn typed_list<T: k8s_openapi::Resource + DeserializeOwned>(
-        &self,
-        namespace: Option<&str>,
-    ) -> Vec<T> {
+    pub fn typed_list<T: k8s_openapi::Resource + DeserializeOwned>(&self, namespace: Option<&str>) -> Vec<T> {
         let Some(resource) = Resource::of::<T>() else {
             return Vec::new();
         };
-        self.list(resource, namespace)
-            .0
-            .iter()
-            .filter_map(|object| T::deserialize(object.as_ref()).ok())
-            .collect()
+        self.list(resource, namespace).0.iter().filter_map(|object| T::deserialize(object.as_ref()).ok()).collect()
     }
 
     /// Changes since a resourceVersion, usually the one that [`Store::list`] returned.
     ///
     /// # Errors
     /// 410 when the history does not reach back that far.
-    pub fn watch(
-        &self,
-        resource: &'static Resource,
-        namespace: Option<&str>,
-        since: u64,
-    ) -> Result<Watch, ApiError> {
+    pub fn watch(&self, resource: &'static Resource, namespace: Option<&str>, since: u64) -> Result<Watch, ApiError> {
         let state = self.lock();
         let history = &state.table(resource).history;
         history.reaches(since)?;
-        Ok(Watch::new(
-            self.clone(),
-            resource,
-            namespace,
-            since,
-            history.signal.subscribe(),
-        ))
+        Ok(Watch::new(self.clone(), resource, namespace, since, history.signal.subscribe()))
     }
 
-    pub(super) fn after(
-        &self,
-        resource: &Resource,
-        since: &mut u64,
-        namespace: Option<&str>,
-    ) -> Result<Option<WatchEvent>, ApiError> {
+    pub(super) fn after(&self, resource: &Resource, since: &mut u64, namespace: Option<&str>) -> Result<Option<WatchEvent>, ApiError> {
         let state = self.lock();
         let found = state.table(resource).history.after(since, namespace)?;
         if found.is_none() {
@@ -377,11 +288,7 @@ impl Store {
     ///
     /// # Errors
     /// 409 when the name is taken, 422 when the object is invalid, 404 or 403 when its namespace is missing or terminating.
-    pub fn create(
-        &self,
-        resource: &'static Resource,
-        object: Value,
-    ) -> Result<Arc<Value>, ApiError> {
+    pub fn create(&self, resource: &'static Resource, object: Value) -> Result<Arc<Value>, ApiError> {
         self.create_with(resource, object, &CreateOptions::default())
     }
 
@@ -389,33 +296,17 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::create`].
-    pub fn create_with(
-        &self,
-        resource: &'static Resource,
-        mut object: Value,
-        options: &CreateOptions,
-    ) -> Result<Arc<Value>, ApiError> {
+    pub fn create_with(&self, resource: &'static Resource, mut object: Value, options: &CreateOptions) -> Result<Arc<Value>, ApiError> {
         prepare_new(resource, &mut object);
         let key = Key::of(resource, &object);
         let mut state = self.lock();
         admit_namespace(&state, &key)?;
         admission::fill(resource, &mut object);
         validation::check_new(resource, &object)?;
-        if state
-            .find(
-                resource,
-                key.namespace.as_deref().unwrap_or_default(),
-                &key.name,
-            )
-            .is_some()
-        {
+        if state.find(resource, key.namespace.as_deref().unwrap_or_default(), &key.name).is_some() {
             return Err(ApiError::already_exists(resource, &key.name));
         }
-        let context = Context {
-            state: &state,
-            allocator: self.inner.allocator.as_ref(),
-            dry_run: options.dry_run,
-        };
+        let context = Context { state: &state, allocator: self.inner.allocator.as_ref(), dry_run: options.dry_run };
         admission::assign(resource, &mut object, &context)?;
         if options.dry_run {
             return Ok(Arc::new(object));
@@ -458,13 +349,7 @@ impl Store {
         change: &mut dyn FnMut(&mut Value) -> Result<(), ApiError>,
     ) -> Result<Arc<Value>, ApiError> {
         let mut state = self.lock();
-        let old = state
-            .find(
-                key.resource,
-                key.namespace.as_deref().unwrap_or_default(),
-                &key.name,
-            )
-            .cloned();
+        let old = state.find(key.resource, key.namespace.as_deref().unwrap_or_default(), &key.name).cloned();
         let old = old.ok_or_else(|| ApiError::not_found(key.resource, &key.name))?;
         check_preconditions(key, &old, preconditions)?;
         let mut new = (*old).clone();
@@ -473,22 +358,14 @@ impl Store {
         if part == Part::Main {
             admission::fill(key.resource, &mut new);
             validation::check_change(key.resource, &old, &new)?;
-            let context = Context {
-                state: &state,
-                allocator: self.inner.allocator.as_ref(),
-                dry_run: options.dry_run,
-            };
+            let context = Context { state: &state, allocator: self.inner.allocator.as_ref(), dry_run: options.dry_run };
             admission::reassign(key.resource, &old, &mut new, &context)?;
         }
         if new == *old {
             return Ok(old);
         }
         if key.resource.generation && spec_differs(&old, &new) {
-            let generation = old
-                .pointer("/metadata/generation")
-                .and_then(Value::as_i64)
-                .unwrap_or(0)
-                + 1;
+            let generation = old.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
             metadata(&mut new).insert("generation".to_owned(), json!(generation));
         }
         if options.dry_run {
@@ -509,13 +386,7 @@ fn prepare_new(resource: &Resource, object: &mut Value) {
         metadata(object).insert("name".to_owned(), json!(format!("{stem}{}", name_tail())));
     }
     let meta = metadata(object);
-    for field in [
-        "resourceVersion",
-        "selfLink",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-    ] {
+    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
         meta.remove(field);
     }
     meta.retain(|_, value| !value.is_null());
@@ -525,14 +396,11 @@ fn prepare_new(resource: &Resource, object: &mut Value) {
         meta.insert("generation".to_owned(), json!(1));
     }
     if resource.namespaced {
-        meta.entry("namespace".to_owned())
-            .or_insert_with(|| json!("default"));
+        meta.entry("namespace".to_owned()).or_insert_with(|| json!("default"));
     } else {
         meta.remove("namespace");
     }
-    let map = object
-        .as_object_mut()
-        .expect("metadata() made it an object");
+    let map = object.as_object_mut().expect("metadata() made it an object");
     map.insert("apiVersion".to_owned(), json!(resource.api_version()));
     map.insert("kind".to_owned(), json!(resource.kind));
 }
@@ -541,15 +409,11 @@ fn admit_namespace(state: &State, key: &Key) -> Result<(), ApiError> {
     let Some(namespace) = &key.namespace else {
         return Ok(());
     };
-    let found = state
-        .find(&NAMESPACES, "", namespace)
-        .ok_or_else(|| ApiError::not_found(&NAMESPACES, namespace))?;
+    let found = state.find(&NAMESPACES, "", namespace).ok_or_else(|| ApiError::not_found(&NAMESPACES, namespace))?;
     if found.pointer("/metadata/deletionTimestamp").is_none() {
         return Ok(());
     }
-    let why = format!(
-        "unable to create new content in namespace {namespace} because it is being terminated"
-    );
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
     let cause = super::error::Cause {
         reason: "NamespaceTerminating",
         message: format!("namespace {namespace} is being terminated"),
@@ -558,24 +422,14 @@ fn admit_namespace(state: &State, key: &Key) -> Result<(), ApiError> {
     Err(ApiError::forbidden(key.resource, &key.name, &why).with_causes(vec![cause]))
 }
 
-pub(super) fn check_preconditions(
-    key: &Key,
-    object: &Value,
-    wanted: &Preconditions,
-) -> Result<(), ApiError> {
+pub(super) fn check_preconditions(key: &Key, object: &Value, wanted: &Preconditions) -> Result<(), ApiError> {
     let uid = text(object, "/metadata/uid");
     if let Some(wanted) = wanted.uid.as_deref().filter(|wanted| *wanted != uid) {
-        let why = format!(
-            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
-        );
+        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
         return Err(ApiError::conflict(key.resource, &key.name, &why));
     }
     let version = text(object, "/metadata/resourceVersion");
-    if wanted
-        .resource_version
-        .as_deref()
-        .is_some_and(|wanted| wanted != version)
-    {
+    if wanted.resource_version.as_deref().is_some_and(|wanted| wanted != version) {
         return Err(ApiError::modified(key.resource, &key.name));
     }
     Ok(())
@@ -606,19 +460,8 @@ fn restore_system_fields(resource: &Resource, old: &Value, new: &mut Value, part
         };
     }
     let meta = metadata(new);
-    let system = [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "generation",
-        "resourceVersion",
-        "generateName",
-    ];
-    for field in system
-        .into_iter()
-        .chain(["deletionTimestamp", "deletionGracePeriodSeconds"])
-    {
+    let system = ["name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion", "generateName"];
+    for field in system.into_iter().chain(["deletionTimestamp", "deletionGracePeriodSeconds"]) {
         match old.pointer("/metadata").and_then(|meta| meta.get(field)) {
             Some(value) => meta.insert(field.to_owned(), value.clone()),
             None => meta.remove(field),
@@ -627,10 +470,7 @@ fn restore_system_fields(resource: &Resource, old: &Value, new: &mut Value, part
     meta.remove("selfLink");
     meta.retain(|_, value| !value.is_null());
     for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
-        let empty = |value: &Value| {
-            value.as_object().is_some_and(serde_json::Map::is_empty)
-                || value.as_array().is_some_and(Vec::is_empty)
-        };
+        let empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
         if meta.get(field).is_some_and(empty) {
             meta.remove(field);
         }
@@ -651,9 +491,7 @@ fn spec_differs(old: &Value, new: &Value) -> bool {
         return true;
     };
     let relevant = |key: &str| !matches!(key, "metadata" | "status");
-    old.iter()
-        .filter(|(key, _)| relevant(key))
-        .ne(new.iter().filter(|(key, _)| relevant(key)))
+    old.iter().filter(|(key, _)| relevant(key)).ne(new.iter().filter(|(key, _)| relevant(key)))
 }
 
 pub(super) fn has_no_finalizers(object: &Value) -> bool {

@@ -41,36 +41,22 @@ impl Eq for Resource {}
 impl Resource {
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_owned()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// `pods` or `deployments.apps`, as messages name it.
     pub fn qualified(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.to_owned()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }
 
     /// The row with this group, version and plural.
     pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-        RESOURCES
-            .iter()
-            .copied()
-            .find(|row| row.plural == plural && row.group == group && row.version == version)
+        RESOURCES.iter().copied().find(|row| row.plural == plural && row.group == group && row.version == version)
     }
 
     /// The row with this group and kind.
     pub fn by_kind(group: &str, kind: &str) -> Option<&'static Resource> {
-        RESOURCES
-            .iter()
-            .copied()
-            .find(|row| row.kind == kind && row.group == group)
+        RESOURCES.iter().copied().find(|row| row.kind == kind && row.group == group)
     }
 
     /// The row of a `k8s-openapi` type.

@@ -25,13 +25,5 @@ pub(super) fn check_change(resource: &Resource, _old: &Value, new: &Value) -> Re
 }
 
 fn finish(resource: &Resource, object: &Value, causes: Vec<Cause>) -> Result<(), ApiError> {
-    if causes.is_empty() {
-        Ok(())
-    } else {
-        Err(ApiError::invalid(
-            resource,
-            text(object, "/metadata/name"),
-            causes,
-        ))
-    }
+    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource, text(object, "/metadata/name"), causes)) }
 }

@@ -49,26 +49,13 @@ pub struct WatchEvent {
 }
 
 impl WatchEvent {
-    pub(super) fn new(
-        kind: EventKind,
-        object: Arc<Value>,
-        previous: Option<Arc<Value>>,
-        rv: u64,
-    ) -> WatchEvent {
-        WatchEvent {
-            kind,
-            object,
-            previous,
-            rv,
-            line: Arc::default(),
-        }
+    pub(super) fn new(kind: EventKind, object: Arc<Value>, previous: Option<Arc<Value>>, rv: u64) -> WatchEvent {
+        WatchEvent { kind, object, previous, rv, line: Arc::default() }
     }
 
     /// The event as a line of a watch stream.
     pub fn line(&self) -> Bytes {
-        self.line
-            .get_or_init(|| event_line(self.kind.as_str(), &self.object))
-            .clone()
+        self.line.get_or_init(|| event_line(self.kind.as_str(), &self.object)).clone()
     }
 }
 
@@ -91,12 +78,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn new(limit: usize) -> History {
-        History {
-            events: VecDeque::new(),
-            limit: limit.max(1),
-            floor: 0,
-            signal: watch::Sender::new(0),
-        }
+        History { events: VecDeque::new(), limit: limit.max(1), floor: 0, signal: watch::Sender::new(0) }
     }
 
     pub(super) fn push(&mut self, event: WatchEvent) {
@@ -112,26 +94,16 @@ impl History {
 
     /// Fails when the history no longer reaches back to `since`.
     pub(super) fn reaches(&self, since: u64) -> Result<(), ApiError> {
-        if since < self.floor {
-            Err(ApiError::gone(since, self.floor))
-        } else {
-            Ok(())
-        }
+        if since < self.floor { Err(ApiError::gone(since, self.floor)) } else { Ok(()) }
     }
 
     /// The first change after `since`, in the namespace if one is given. Moves `since` past everything that was looked at.
-    pub(super) fn after(
-        &self,
-        since: &mut u64,
-        namespace: Option<&str>,
-    ) -> Result<Option<WatchEvent>, ApiError> {
+    pub(super) fn after(&self, since: &mut u64, namespace: Option<&str>) -> Result<Option<WatchEvent>, ApiError> {
         self.reaches(*since)?;
         let start = self.events.partition_point(|event| event.rv <= *since);
         for event in self.events.range(start..) {
             *since = event.rv;
-            if namespace.is_none_or(|wanted| {
-                super::metadata::text(&event.object, "/metadata/namespace") == wanted
-            }) {
+            if namespace.is_none_or(|wanted| super::metadata::text(&event.object, "/metadata/namespace") == wanted) {
                 return Ok(Some(event.clone()));
             }
         }
@@ -157,13 +129,7 @@ impl Watch {
         since: u64,
         signal: watch::Receiver<u64>,
     ) -> Watch {
-        Watch {
-            store,
-            resource,
-            namespace: namespace.map(str::to_owned),
-            since,
-            signal,
-        }
+        Watch { store, resource, namespace: namespace.map(str::to_owned), since, signal }
     }
 
     /// The next change; waits for it. Dropping the future loses nothing.
@@ -188,9 +154,7 @@ impl Watch {
     /// As [`Watch::next`].
     pub fn try_next(&mut self) -> Result<Option<WatchEvent>, ApiError> {
         let mut since = self.since;
-        let found = self
-            .store
-            .after(self.resource, &mut since, self.namespace.as_deref());
+        let found = self.store.after(self.resource, &mut since, self.namespace.as_deref());
         self.since = since;
         found
     }

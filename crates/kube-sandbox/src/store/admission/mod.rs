@@ -10,9 +10,8 @@ use super::error::ApiError;
 use super::memory::State;
 use super::metadata::{metadata, section, text};
 use super::resource::{
-    DAEMON_SETS, DEPLOYMENTS, ENDPOINT_SLICES, NAMESPACES, PERSISTENT_VOLUME_CLAIMS,
-    PERSISTENT_VOLUMES, PODS, REPLICA_SETS, Resource, SECRETS, SERVICES, STATEFUL_SETS,
-    STORAGE_CLASSES,
+    DAEMON_SETS, DEPLOYMENTS, ENDPOINT_SLICES, NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, REPLICA_SETS, Resource,
+    SECRETS, SERVICES, STATEFUL_SETS, STORAGE_CLASSES,
 };
 use crate::hooks::Allocator;
 
@@ -53,13 +52,7 @@ pub(super) fn fill(resource: &Resource, object: &mut Value) {
         let name = json!(text(object, "/metadata/name"));
         map_in(metadata(object), "labels").insert("kubernetes.io/metadata.name".to_owned(), name);
     } else if resource == &ENDPOINT_SLICES {
-        for port in object
-            .get_mut("ports")
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object_mut)
-        {
+        for port in object.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
             default(port, "protocol", json!("TCP"));
             default(port, "name", json!(""));
         }
@@ -67,11 +60,7 @@ pub(super) fn fill(resource: &Resource, object: &mut Value) {
 }
 
 /// Gives a new object what only its creation gives it.
-pub(super) fn assign(
-    resource: &Resource,
-    object: &mut Value,
-    context: &Context<'_>,
-) -> Result<(), ApiError> {
+pub(super) fn assign(resource: &Resource, object: &mut Value, context: &Context<'_>) -> Result<(), ApiError> {
     if resource == &PODS {
         pod::admit(object);
     } else if resource == &SERVICES {
@@ -98,17 +87,8 @@ pub(super) fn assign(
 }
 
 /// Carries over what an update may not drop, and allocates what it newly asks for.
-pub(super) fn reassign(
-    resource: &Resource,
-    old: &Value,
-    new: &mut Value,
-    context: &Context<'_>,
-) -> Result<(), ApiError> {
-    if resource == &SERVICES {
-        service::reallocate(old, new, context)
-    } else {
-        Ok(())
-    }
+pub(super) fn reassign(resource: &Resource, old: &Value, new: &mut Value, context: &Context<'_>) -> Result<(), ApiError> {
+    if resource == &SERVICES { service::reallocate(old, new, context) } else { Ok(()) }
 }
 
 /// Gives back what a removed object held.
@@ -134,47 +114,26 @@ fn map_in<'a>(map: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<Strin
     entry.as_object_mut().expect("made an object just above")
 }
 
-fn maps_in<'a>(
-    map: &'a mut Map<String, Value>,
-    field: &str,
-) -> impl Iterator<Item = &'a mut Map<String, Value>> {
-    map.get_mut(field)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
+fn maps_in<'a>(map: &'a mut Map<String, Value>, field: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+    map.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 fn reset_status(object: &mut Value, status: Value) {
-    object
-        .as_object_mut()
-        .expect("creation made it an object")
-        .insert("status".to_owned(), status);
+    object.as_object_mut().expect("creation made it an object").insert("status".to_owned(), status);
 }
 
 fn protect(object: &mut Value, finalizer: &str) {
-    let list = metadata(object)
-        .entry("finalizers".to_owned())
-        .or_insert_with(|| json!([]));
-    if let Some(list) = list
-        .as_array_mut()
-        .filter(|list| !list.contains(&json!(finalizer)))
-    {
+    let list = metadata(object).entry("finalizers".to_owned()).or_insert_with(|| json!([]));
+    if let Some(list) = list.as_array_mut().filter(|list| !list.contains(&json!(finalizer))) {
         list.push(json!(finalizer));
     }
 }
 
 fn default_class(state: &State) -> Option<String> {
     let marked = |class: &&std::sync::Arc<Value>| {
-        class
-            .pointer("/metadata/annotations/storageclass.kubernetes.io~1is-default-class")
-            .and_then(Value::as_str)
-            == Some("true")
+        class.pointer("/metadata/annotations/storageclass.kubernetes.io~1is-default-class").and_then(Value::as_str) == Some("true")
     };
-    state
-        .objects(&STORAGE_CLASSES)
-        .find(marked)
-        .map(|class| text(class, "/metadata/name").to_owned())
+    state.objects(&STORAGE_CLASSES).find(marked).map(|class| text(class, "/metadata/name").to_owned())
 }
 
 fn secret(object: &mut Value) {
@@ -187,10 +146,7 @@ fn secret(object: &mut Value) {
     let data = map_in(map, "data");
     for (key, value) in plain {
         if let Some(value) = value.as_str() {
-            data.insert(
-                key,
-                json!(base64::engine::general_purpose::STANDARD.encode(value)),
-            );
+            data.insert(key, json!(base64::engine::general_purpose::STANDARD.encode(value)));
         }
     }
 }

@@ -15,11 +15,7 @@ pub(super) fn defaults(spec: &mut Map<String, Value>, pod: bool) {
     if pod {
         default(spec, "enableServiceLinks", json!(true));
     }
-    if let Some(account) = spec
-        .get("serviceAccountName")
-        .filter(|name| !name.is_null())
-        .cloned()
-    {
+    if let Some(account) = spec.get("serviceAccountName").filter(|name| !name.is_null()).cloned() {
         default(spec, "serviceAccount", account);
     }
     for list in ["initContainers", "containers"] {
@@ -33,22 +29,11 @@ pub(super) fn defaults(spec: &mut Map<String, Value>, pod: bool) {
 }
 
 fn container_defaults(container: &mut Map<String, Value>) {
-    let image = container
-        .get("image")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
     let tag = image.rsplit('/').next().unwrap_or_default();
     let latest = !image.contains('@') && (!tag.contains(':') || tag.ends_with(":latest"));
-    default(
-        container,
-        "imagePullPolicy",
-        json!(if latest { "Always" } else { "IfNotPresent" }),
-    );
-    default(
-        container,
-        "terminationMessagePath",
-        json!("/dev/termination-log"),
-    );
+    default(container, "imagePullPolicy", json!(if latest { "Always" } else { "IfNotPresent" }));
+    default(container, "terminationMessagePath", json!("/dev/termination-log"));
     default(container, "terminationMessagePolicy", json!("File"));
     let resources = map_in(container, "resources");
     if let Some(Value::Object(limits)) = resources.get("limits").cloned() {
@@ -61,10 +46,7 @@ fn container_defaults(container: &mut Map<String, Value>) {
         default(port, "protocol", json!("TCP"));
     }
     for variable in maps_in(container, "env") {
-        let reference = variable
-            .get_mut("valueFrom")
-            .and_then(|from| from.get_mut("fieldRef"))
-            .and_then(Value::as_object_mut);
+        let reference = variable.get_mut("valueFrom").and_then(|from| from.get_mut("fieldRef")).and_then(Value::as_object_mut);
         if let Some(reference) = reference {
             default(reference, "apiVersion", json!("v1"));
         }
@@ -73,12 +55,7 @@ fn container_defaults(container: &mut Map<String, Value>) {
         let Some(probe) = container.get_mut(name).and_then(Value::as_object_mut) else {
             continue;
         };
-        for (field, value) in [
-            ("timeoutSeconds", 1),
-            ("periodSeconds", 10),
-            ("successThreshold", 1),
-            ("failureThreshold", 3),
-        ] {
+        for (field, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
             if probe.get(field).and_then(Value::as_i64).unwrap_or(0) == 0 {
                 probe.insert(field.to_owned(), json!(value));
             }
@@ -113,14 +90,9 @@ pub(super) fn admit(pod: &mut Value) {
     default(spec, "serviceAccount", account);
     default(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
     default(spec, "priority", json!(0));
-    let tolerations = spec
-        .entry("tolerations".to_owned())
-        .or_insert_with(|| json!([]));
+    let tolerations = spec.entry("tolerations".to_owned()).or_insert_with(|| json!([]));
     if let Some(list) = tolerations.as_array_mut() {
-        for key in [
-            "node.kubernetes.io/not-ready",
-            "node.kubernetes.io/unreachable",
-        ] {
+        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
             if !list.iter().any(|toleration| tolerates(toleration, key)) {
                 list.push(json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 }));
             }
@@ -131,46 +103,22 @@ pub(super) fn admit(pod: &mut Value) {
 }
 
 fn tolerates(toleration: &Value, key: &str) -> bool {
-    let field = |name: &str| {
-        toleration
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let field = |name: &str| toleration.get(name).and_then(Value::as_str).unwrap_or_default();
     (field("key") == key || field("key").is_empty()) && matches!(field("effect"), "" | "NoExecute")
 }
 
 fn quality_class(pod: &Value) -> &'static str {
     let lists = ["/spec/containers", "/spec/initContainers"];
-    let containers = || {
-        lists
-            .iter()
-            .filter_map(|list| pod.pointer(list).and_then(Value::as_array))
-            .flatten()
-    };
+    let containers = || lists.iter().filter_map(|list| pod.pointer(list).and_then(Value::as_array)).flatten();
     let part = |container: &Value, name: &str| {
-        container
-            .pointer(&format!("/resources/{name}"))
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default()
+        container.pointer(&format!("/resources/{name}")).and_then(Value::as_object).cloned().unwrap_or_default()
     };
-    if containers().all(|container| {
-        part(container, "limits").is_empty() && part(container, "requests").is_empty()
-    }) {
+    if containers().all(|container| part(container, "limits").is_empty() && part(container, "requests").is_empty()) {
         return "BestEffort";
     }
     let guaranteed = containers().all(|container| {
         let (limits, requests) = (part(container, "limits"), part(container, "requests"));
-        ["cpu", "memory"].iter().all(|name| {
-            limits
-                .get(*name)
-                .is_some_and(|limit| requests.get(*name) == Some(limit))
-        })
+        ["cpu", "memory"].iter().all(|name| limits.get(*name).is_some_and(|limit| requests.get(*name) == Some(limit)))
     });
-    if guaranteed {
-        "Guaranteed"
-    } else {
-        "Burstable"
-    }
+    if guaranteed { "Guaranteed" } else { "Burstable" }
 }

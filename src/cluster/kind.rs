@@ -1,0 +1,165 @@
+//! An existing kind cluster. Its nodes are containers of this machine, so images go in with `kind load` and node ports come out where Docker publishes them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::Deserialize;
+
+use super::{ClusterError, ClusterProvider, Entrance, ImageNeed, Program};
+use crate::model::Provider;
+
+/// An existing kind cluster.
+#[derive(Debug)]
+pub struct KindProvider {
+    name: String,
+}
+
+/// One entry of Docker's `NetworkSettings.Ports`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Published {
+    host_ip: String,
+    host_port: String,
+}
+
+impl KindProvider {
+    /// The cluster of that name; nothing is asked yet.
+    pub fn new(name: String) -> Self {
+        KindProvider { name }
+    }
+
+    async fn nodes(&self) -> Result<Vec<String>, ClusterError> {
+        let listed = Program::new("kind").args(["get", "nodes", "--name", &self.name]).output().await?;
+        Ok(listed.lines().map(str::to_owned).collect())
+    }
+
+    async fn kubeconfig(&self) -> Result<kube::Config, ClusterError> {
+        let clusters = Program::new("kind").args(["get", "clusters", "-q"]).output().await?;
+        if !clusters.lines().any(|line| line == self.name) {
+            let known = clusters.lines().collect::<Vec<_>>().join(", ");
+            return Err(ClusterError::Missing {
+                what: format!("there is no kind cluster `{}` (found: {})", self.name, if known.is_empty() { "none" } else { &known }),
+                hint: format!("kind create cluster --name {} --config kind-config/kind.yaml", self.name),
+            });
+        }
+        let text = Program::new("kind").args(["get", "kubeconfig", "--name", &self.name]).output().await?;
+        let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|error| ClusterError::Kubeconfig(Box::new(error)))?;
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .map_err(|error| ClusterError::Kubeconfig(Box::new(error)))
+    }
+
+    /// Node ports that Docker publishes on this machine, with where.
+    async fn published(&self) -> Result<Vec<(u16, String)>, ClusterError> {
+        let mut found = Vec::new();
+        for node in self.nodes().await? {
+            let text = Program::new("docker").args(["inspect", "-f", "{{json .NetworkSettings.Ports}}", &node]).output().await?;
+            found.extend(published_node_ports(&text));
+        }
+        Ok(found)
+    }
+
+    /// The control plane's own address in Docker's network: reachable from a Linux machine without a published port.
+    async fn control_plane_address(&self) -> Result<Option<String>, ClusterError> {
+        let node = format!("{}-control-plane", self.name);
+        let text = Program::new("docker")
+            .args(["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", &node])
+            .output()
+            .await?;
+        Ok(text.split_whitespace().next().map(str::to_owned))
+    }
+
+    async fn load(&self, image: &ImageNeed) -> Result<(), ClusterError> {
+        let Some(archive) = &image.archive else {
+            return Ok(());
+        };
+        for node in self.nodes().await? {
+            let names = Program::new("docker").args(["exec", &node, "ctr", "-n", "k8s.io", "images", "ls", "-q"]).output().await?;
+            let present = names.lines().any(|line| line.strip_prefix("docker.io/").unwrap_or(line) == image.reference);
+            if !present {
+                Program::new("kind")
+                    .args(["load", "image-archive", "--name", &self.name])
+                    .path(archive)
+                    .within(Duration::from_secs(180))
+                    .output()
+                    .await?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads what `docker inspect` prints of a container's ports; keeps those of the node-port range that are bound on this machine.
+fn published_node_ports(text: &str) -> Vec<(u16, String)> {
+    let ports: BTreeMap<String, Option<Vec<Published>>> = serde_json::from_str(text.trim()).unwrap_or_default();
+    let mut found = Vec::new();
+    for (container, bindings) in ports {
+        let Some(port) = container.strip_suffix("/tcp").and_then(|port| port.parse::<u16>().ok()) else {
+            continue;
+        };
+        let Some(binding) = bindings.iter().flatten().find(|binding| !binding.host_ip.contains(':')) else {
+            continue;
+        };
+        if (30_000..=32_767).contains(&port) {
+            let host = if binding.host_ip.is_empty() || binding.host_ip == "0.0.0.0" { "127.0.0.1" } else { &binding.host_ip };
+            found.push((port, format!("{host}:{}", binding.host_port)));
+        }
+    }
+    found
+}
+
+impl ClusterProvider for KindProvider {
+    fn provider(&self) -> Provider {
+        Provider::Kind
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<kube::Config, ClusterError>> {
+        Box::pin(self.kubeconfig())
+    }
+
+    fn entrances<'a>(&'a self, _client: &'a kube::Client, used: &'a [u16]) -> BoxFuture<'a, Result<Vec<Entrance>, ClusterError>> {
+        Box::pin(async move {
+            let mut entrances: Vec<Entrance> = self
+                .published()
+                .await?
+                .into_iter()
+                .filter(|(port, _)| !used.contains(port))
+                .map(|(port, address)| Entrance { node_port: Some(port), address })
+                .collect();
+            // The ports in the middle of the range are what people pick by hand, so ours are taken from its end.
+            entrances.reverse();
+            if let Some(address) = self.control_plane_address().await? {
+                entrances.push(Entrance { node_port: None, address: format!("{address}:{{port}}") });
+            }
+            Ok(entrances)
+        })
+    }
+
+    fn ensure_image<'a>(&'a self, image: &'a ImageNeed) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(self.load(image))
+    }
+
+    fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_published_node_ports_count() {
+        let text = r#"{"30000/tcp":[{"HostIp":"127.0.0.1","HostPort":"30000"}],"31433/tcp":[{"HostIp":"0.0.0.0","HostPort":"49153"},{"HostIp":"::","HostPort":"49153"}],
+            "6443/tcp":[{"HostIp":"127.0.0.1","HostPort":"41001"}],"30001/udp":[{"HostIp":"127.0.0.1","HostPort":"30001"}],"30002/tcp":null}"#;
+        assert_eq!(published_node_ports(text), vec![(30_000, "127.0.0.1:30000".to_owned()), (31_433, "127.0.0.1:49153".to_owned())]);
+        assert!(published_node_ports("not json").is_empty());
+    }
+}

@@ -1,0 +1,131 @@
+//! Creating a target and removing it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Client, Error};
+use thiserror::Error as ThisError;
+
+use super::manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
+use crate::cluster::Entrance;
+
+/// Why a target cannot be created, found or removed.
+#[derive(Debug, ThisError)]
+pub enum TargetError {
+    /// The API server refused, or does not answer.
+    #[error("the API server refused")]
+    Api(#[from] Error),
+    /// No way in.
+    #[error("no node port of this cluster can be reached from here; last refusal: {0}")]
+    NoEntrance(String),
+    /// No pod serves.
+    #[error("no pod serves the target: {0}")]
+    NoPod(String),
+    /// The namespace is somebody else's.
+    #[error("the namespace {0} is not of this run, so it is not removed")]
+    Foreign(String),
+    /// The namespace stays.
+    #[error("the namespace {namespace} was not gone within {} s", waited.as_secs())]
+    Stays {
+        /// Its name.
+        namespace: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+}
+
+/// A created target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    /// Its namespace's uid.
+    pub namespace_uid: String,
+    /// Where its Service is reached.
+    pub address: String,
+}
+
+/// Creates the namespace and everything in it. `manifests` builds the objects for a node port; entrances are tried in order, since a port may be taken
+/// between the question and the creation.
+pub async fn create(
+    client: &Client,
+    names: &Names,
+    entrances: &[Entrance],
+    manifests: impl Fn(Option<u16>) -> Manifests,
+) -> Result<Deployed, TargetError> {
+    let parameters = PostParams::default();
+    let objects = manifests(None);
+    let namespace = Api::<Namespace>::all(client.clone()).create(&parameters, &objects.namespace).await?;
+    let inside = names.namespace.as_str();
+    Api::namespaced(client.clone(), inside).create(&parameters, &objects.secret).await?;
+    if let Some(claim) = &objects.claim {
+        Api::namespaced(client.clone(), inside).create(&parameters, claim).await?;
+    }
+    let services = Api::<Service>::namespaced(client.clone(), inside);
+    let mut refusal = "there is none".to_owned();
+    let mut address = None;
+    for entrance in entrances {
+        match services.create(&parameters, &manifests(entrance.node_port).service).await {
+            Ok(service) => {
+                let port = service.spec.and_then(|spec| spec.ports).and_then(|ports| ports.first().and_then(|port| port.node_port));
+                address = port.and_then(|port| u16::try_from(port).ok()).map(|port| entrance.address(port));
+                break;
+            }
+            // 422: the port was taken meanwhile.
+            Err(Error::Api(status)) if status.code == 422 => refusal = status.message,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let address = address.ok_or(TargetError::NoEntrance(refusal))?;
+    match objects.controller {
+        ControllerManifest::Deployment(deployment) => {
+            Api::namespaced(client.clone(), inside).create(&parameters, deployment.as_ref()).await?;
+        }
+        ControllerManifest::StatefulSet(set) => {
+            Api::namespaced(client.clone(), inside).create(&parameters, set.as_ref()).await?;
+        }
+    }
+    Ok(Deployed { namespace_uid: namespace.metadata.uid.unwrap_or_default(), address })
+}
+
+/// Node ports that Services of the cluster have.
+pub async fn used_node_ports(client: &Client) -> Result<Vec<u16>, TargetError> {
+    let services = Api::<Service>::all(client.clone()).list(&ListParams::default()).await?;
+    let ports = services.into_iter().filter_map(|service| service.spec?.ports).flatten();
+    Ok(ports.filter_map(|port| u16::try_from(port.node_port?).ok()).collect())
+}
+
+/// Removes the namespace, if it is there and carries the run's label, and waits until it is gone. True when there was one.
+pub async fn delete_namespace(client: &Client, namespace: &str, run: &str, within: Duration) -> Result<bool, TargetError> {
+    let api = Api::<Namespace>::all(client.clone());
+    let Some(found) = api.get_opt(namespace).await? else {
+        return Ok(false);
+    };
+    if found.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_RUN)).map(String::as_str) != Some(run) {
+        return Err(TargetError::Foreign(namespace.to_owned()));
+    }
+    let uid = found.metadata.uid.unwrap_or_default();
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+        ..DeleteParams::background()
+    };
+    match api.delete(namespace, &parameters).await {
+        Ok(_) => {}
+        Err(Error::Api(status)) if status.code == 404 => return Ok(true),
+        // 409: it is being removed already.
+        Err(Error::Api(status)) if status.code == 409 && found.metadata.deletion_timestamp.is_some() => {}
+        Err(error) => return Err(error.into()),
+    }
+    let gone = await_condition(api, namespace, conditions::is_deleted(&uid));
+    match tokio::time::timeout(within, gone).await {
+        Ok(Ok(_)) => Ok(true),
+        _ => Err(TargetError::Stays { namespace: namespace.to_owned(), waited: within }),
+    }
+}
+
+/// Namespaces that carry the run's label: what is left of a run.
+pub async fn namespaces_of(client: &Client, run: &str) -> Result<Vec<String>, TargetError> {
+    let labelled = ListParams::default().labels(&format!("{LABEL_RUN}={run}"));
+    let found = Api::<Namespace>::all(client.clone()).list(&labelled).await?;
+    Ok(found.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
+}
