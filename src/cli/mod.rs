@@ -1,1 +1,163 @@
-//! The command line: one file a subcommand.
+//! The command line: clap types, one file a subcommand, and how an outcome becomes an exit code.
+//!
+//! Results go to stdout, progress and logs to stderr; both are handed in, so that tests drive every command in process.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::Write;
+use std::pin::Pin;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+mod exit;
+mod overrides;
+mod validate;
+
+pub use exit::{Exit, Failure};
+pub use overrides::OverrideArgs;
+
+/// Proves, with evidence, whether SQL Server on Kubernetes keeps its promise when processes, containers, pods and nodes die.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chaos",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 pass · 1 fail · 2 inconclusive · 3 something of ours is left in the cluster · \
+                  64 usage or experiment file · 69 cluster or engine not reachable · 70 bug in the harness · 130 interrupted, healed"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+/// What can be asked of the program; one file each.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check experiment files: every mistake with line, column and path.
+    Validate(validate::Validate),
+}
+
+impl Command {
+    fn start<'a>(self, streams: &'a mut Streams<'_>) -> Job<'a> {
+        match self {
+            Command::Validate(command) => Job::Done(command.run(streams)),
+        }
+    }
+}
+
+/// Where a command writes.
+pub struct Streams<'s> {
+    /// Results.
+    pub out: &'s mut dyn Write,
+    /// Progress, logs and what went wrong.
+    pub err: &'s mut dyn Write,
+}
+
+/// What a command ends with.
+pub type CommandResult = Result<Exit, Failure>;
+
+/// A command that was started. One that needs no runtime is done at once, so that none is built for it.
+pub enum Job<'a> {
+    /// It is done.
+    Done(CommandResult),
+    /// It goes on in a runtime.
+    Later(Pin<Box<dyn Future<Output = CommandResult> + 'a>>),
+}
+
+/// How much is logged, to stderr.
+#[derive(Debug, Args)]
+struct Logging {
+    /// Log more: -v what the harness does, -vv every step.
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+    /// Log by a filter such as `chaos=debug,kube=info` instead.
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "CHAOS_LOG",
+        hide_env = true,
+        global = true
+    )]
+    log: Option<String>,
+}
+
+/// The form of a command's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// Also `--help` and `--version`, which end the program: hand the error to [`usage`].
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(args)
+    }
+
+    /// Starts logging to stderr. Once a process; later calls do nothing.
+    pub fn start_logging(&self) -> CommandResult {
+        let filter = match (&self.logging.log, self.logging.verbose) {
+            (Some(filter), _) => filter.as_str(),
+            (None, 0) => "warn",
+            (None, 1) => "warn,chaos=info",
+            (None, 2) => "info,chaos=debug",
+            (None, _) => "debug,chaos=trace",
+        };
+        let filter = tracing_subscriber::EnvFilter::try_new(filter)
+            .map_err(|error| Failure::new(Exit::Usage, format!("--log: {error}")))?;
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init();
+        Ok(Exit::Pass)
+    }
+
+    /// Starts the command.
+    pub fn start<'a>(self, streams: &'a mut Streams<'_>) -> Job<'a> {
+        self.command.start(streams)
+    }
+}
+
+/// Shows help, version or what is wrong with the command line, and tells the exit code.
+pub fn usage(error: &clap::Error) -> Exit {
+    // A reader that went away does not change the outcome.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Pass
+    }
+}
+
+/// Tells why a command failed, and the exit code of any outcome.
+pub fn settle(result: CommandResult, err: &mut dyn Write) -> Exit {
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                let _ = writeln!(err, "{}", failure.message.trim_end());
+            }
+            failure.exit
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

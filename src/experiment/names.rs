@@ -1,0 +1,148 @@
+//! The words that an experiment file uses for the choices of a plan, one table for reading, writing, the schema and `chaos list`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::model::Claim;
+
+use super::plan::{AccessMode, ClusterRef, Controller, Engine, Tls, WorkloadKind};
+
+/// A choice that a file makes by a word.
+pub trait Named: Copy + Sized + 'static {
+    /// Every choice, in the order in which they are listed.
+    const ALL: &'static [Self];
+
+    /// The word.
+    fn id(self) -> &'static str;
+
+    /// What it means, in a sentence.
+    fn meaning(self) -> &'static str;
+
+    /// The choice of that word.
+    fn named(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|choice| choice.id() == word)
+    }
+}
+
+/// Implements [`Named`], `Display` and `FromStr` from one table.
+macro_rules! named {
+    ($type:ident, $($variant:ident = $id:literal: $meaning:literal,)+) => {
+        impl Named for $type {
+            const ALL: &'static [Self] = &[$($type::$variant),+];
+
+            fn id(self) -> &'static str {
+                match self {
+                    $($type::$variant => $id),+
+                }
+            }
+
+            fn meaning(self) -> &'static str {
+                match self {
+                    $($type::$variant => $meaning),+
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.id())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                Self::named(word).ok_or_else(|| {
+                    let expected: Vec<&str> = Self::ALL.iter().map(|choice| choice.id()).collect();
+                    format!("unknown value `{word}`, expected {}", expected.join(", "))
+                })
+            }
+        }
+    };
+}
+
+named!(Engine,
+    AzureSqlEdge = "azure-sql-edge": "Azure SQL Edge, retired by its vendor on 2025-09-30; for those who still run it.",
+    MssqlServer = "mssql-server": "SQL Server 2022 or later on Linux: what a new user should take.",
+    TdsSqlite = "tds-sqlite": "The stand-in engine of this project, a TDS server over SQLite: proves the harness and the cluster, nothing about SQL Server.",
+);
+
+named!(Controller,
+    Deployment = "Deployment": "A Deployment of one with strategy Recreate. Its replacement pod starts while the old one still terminates.",
+    StatefulSet = "StatefulSet": "A StatefulSet of one: the replacement waits until the old pod is gone.",
+);
+
+named!(AccessMode,
+    ReadWriteOnce = "ReadWriteOnce": "Any number of pods on one node.",
+    ReadWriteOncePod = "ReadWriteOncePod": "One pod in the whole cluster.",
+    ReadWriteMany = "ReadWriteMany": "Any number of pods anywhere.",
+);
+
+named!(Tls,
+    Off = "off": "Not encrypted.",
+    TrustServerCertificate = "trustServerCertificate": "Encrypted, without asking who the server is.",
+);
+
+named!(WorkloadKind,
+    Ledger = "ledger": "Inserts of unique rows with a digest: the durability check.",
+    Bank = "bank": "Transfers between accounts, and snapshot reads of all balances: the atomicity check.",
+);
+
+impl Named for Claim {
+    const ALL: &'static [Self] = &Claim::ALL;
+
+    fn id(self) -> &'static str {
+        Claim::id(self)
+    }
+
+    fn meaning(self) -> &'static str {
+        self.statement()
+    }
+}
+
+impl fmt::Display for ClusterRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = match self {
+            ClusterRef::Sandbox(name) => ("sandbox", name.as_deref()),
+            ClusterRef::Kind(name) => ("kind", name.as_deref()),
+            ClusterRef::K3d(name) => ("k3d", name.as_deref()),
+            ClusterRef::Context(name) => ("context", Some(name.as_str())),
+        };
+        match name {
+            None => f.write_str(kind),
+            Some(name) => write!(f, "{kind}:{name}"),
+        }
+    }
+}
+
+impl FromStr for ClusterRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, name) = match text.split_once(':') {
+            None => (text, None),
+            Some((kind, name)) => (kind, Some(name.to_owned())),
+        };
+        // Names of clusters and contexts end up as arguments of other programs.
+        let wrong = name.as_deref().is_some_and(|name| {
+            name.is_empty()
+                || name.len() > 253
+                || name.starts_with('-')
+                || name.contains(|c: char| c.is_whitespace() || c.is_control())
+        });
+        match (kind, name) {
+            ("sandbox", name) if !wrong => Ok(ClusterRef::Sandbox(name)),
+            ("kind", name) if !wrong => Ok(ClusterRef::Kind(name)),
+            ("k3d", name) if !wrong => Ok(ClusterRef::K3d(name)),
+            ("context", Some(name)) if !wrong => Ok(ClusterRef::Context(name)),
+            _ => Err(format!(
+                "unknown cluster `{}`, expected sandbox, kind[:NAME], k3d[:NAME] or context:NAME",
+                text.chars()
+                    .take(60)
+                    .flat_map(char::escape_debug)
+                    .collect::<String>()
+            )),
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! From the tree to the plan: defaults filled in, repeats expanded, and the checks that look at more than one key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::{Claim, format_duration};
+
+use super::Overrides;
+use super::faults::{FAULTS, FaultForm};
+use super::form::{EXPERIMENT, INJECTIONS_MAX, SCHEDULE};
+use super::mistake::Mistake;
+use super::names::Named;
+use super::plan::{
+    Engine, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan,
+    WorkloadKind, WorkloadPlan,
+};
+use super::reader::{Field, Fields, Log, nearest};
+use super::yaml::{Entry, Node, Value, join};
+
+/// How long after the start of the fault phase the first fault is due: the baseline window before it.
+const FIRST_AT: Duration = Duration::from_secs(10);
+
+/// How long after one injection the next is due, unless the file says.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// How long the load runs on after the last injection at the least: the baseline window after it.
+const TAIL: Duration = Duration::from_secs(10);
+
+/// The last injection is due before this, so that a run ends within the day that every duration is bound to.
+const LAST_AT_MAX: Duration = Duration::from_secs(23 * 3_600);
+
+/// Reads the plan; what is wrong goes into the log, and the plan is worth nothing unless the log stays empty.
+pub(super) fn plan(root: &Node, overrides: &Overrides) -> Result<Plan, Vec<Mistake>> {
+    let log = Log::default();
+    let top = Fields::open(&log, &EXPERIMENT, root, "", &[]);
+    let target = target(&log, &top.section("target"), overrides);
+    let workload = workload(&log, top.section("workload"));
+    let (mut entries, faults_sound) = faults(&log, &top);
+    let duration = duration(&log, &top, &entries);
+    let decidable: BTreeSet<Claim> = entries
+        .iter()
+        .flat_map(|entry| entry.spec.decides())
+        .collect();
+    let expect = expect(
+        &log,
+        top.section("expect"),
+        faults_sound.then_some(&decidable),
+    );
+    let plan = Plan {
+        name: top.text("name").value,
+        description: top
+            .maybe_text("description")
+            .map_or_else(String::new, |text| text.value),
+        cluster: overrides.cluster.clone().or(top.maybe_cluster("cluster")),
+        seed: overrides
+            .seed
+            .or(top.maybe_integer("seed").map(|seed| seed.value)),
+        target,
+        workload,
+        faults: schedule(&mut entries),
+        expect,
+        duration,
+        cold_read: top.switch("coldRead").value,
+    };
+    top.close();
+    let mistakes = log.into_list();
+    if mistakes.is_empty() {
+        Ok(plan)
+    } else {
+        Err(mistakes)
+    }
+}
+
+fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
+    // The command line may decide what the file leaves open, so a missing engine is a mistake only without it.
+    let engine = match overrides.engine {
+        Some(engine) => {
+            if fields.entry("engine").is_some() {
+                fields.choice::<Engine>("engine");
+            }
+            Some(engine)
+        }
+        None => {
+            let field = fields.choice::<Engine>("engine");
+            field.sound.then_some(field.value)
+        }
+    };
+    let storage = fields.section("storage");
+    let plan = TargetPlan {
+        engine: engine.unwrap_or(Engine::TdsSqlite),
+        image: fields.maybe_text("image").map(|image| image.value),
+        controller: fields.choice("controller").value,
+        storage: Storage {
+            size: storage.text("size").value,
+            access_mode: storage.choice("accessMode").value,
+            class: storage.maybe_text("class").map(|class| class.value),
+        },
+        grace: fields.duration("grace").value,
+        ready_within: fields.duration("readyWithin").value,
+        tls: fields.choice("tls").value,
+        sabotage: fields.maybe_text("sabotage").map(|sabotage| {
+            if let Some(engine) = engine
+                && engine != Engine::TdsSqlite
+            {
+                log.note(
+                    sabotage.at,
+                    &sabotage.path,
+                    format!(
+                        "{engine} cannot be told to have a defect, expected the engine {} or no sabotage",
+                        Engine::TdsSqlite
+                    ),
+                );
+            }
+            sabotage.value
+        }),
+    };
+    storage.close();
+    plan
+}
+
+fn workload(log: &Log, fields: Fields<'_>) -> WorkloadPlan {
+    let mix_fields = fields.section("mix");
+    let mut mix = BTreeMap::new();
+    for kind in WorkloadKind::ALL {
+        if let Some(share) = mix_fields.maybe_integer(kind.id()) {
+            mix.insert(*kind, u32::try_from(share.value).unwrap_or(u32::MAX));
+        }
+    }
+    let given = fields.entry("mix");
+    if given.is_some_and(|entry| entry.value.value == Value::Mapping(Vec::new())) {
+        log.note(
+            mix_fields.at(),
+            mix_fields.path(),
+            "is empty, expected at least one workload, such as ledger: 1",
+        );
+    }
+    if mix.is_empty() {
+        mix.insert(WorkloadKind::Ledger, 1);
+    }
+    let plan = WorkloadPlan {
+        mix,
+        clients: u32::try_from(fields.integer("clients").value).unwrap_or(u32::MAX),
+        rate: fields.rate("rate").value,
+        warm_up: fields.duration("warmUp").value,
+        op_timeout: fields.duration("opTimeout").value,
+    };
+    mix_fields.close();
+    fields.close();
+    plan
+}
+
+/// One item of `faults`, before it is expanded.
+struct FaultEntry {
+    spec: FaultSpec,
+    at: Field<Duration>,
+    /// False when `at` was left out or is mistaken.
+    at_given: bool,
+    repeat: u64,
+    every: Duration,
+    recover_within: Duration,
+}
+
+impl FaultEntry {
+    /// When its last injection is due.
+    fn last(&self) -> Duration {
+        let gaps = u32::try_from(self.repeat.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.at
+            .value
+            .saturating_add(self.every.saturating_mul(gaps))
+    }
+}
+
+/// The faults, and whether all were understood.
+fn faults(log: &Log, top: &Fields<'_>) -> (Vec<FaultEntry>, bool) {
+    const EXPECTED: &str = "a list of faults, such as `- pod-kill: { grace: 0s }`";
+    let Some(entry) = top.entry("faults") else {
+        top.missing("faults", EXPECTED);
+        return (Vec::new(), false);
+    };
+    let Value::Sequence(items) = &entry.value.value else {
+        log.note(
+            entry.value.at,
+            "faults",
+            format!("is {}, expected {EXPECTED}", entry.value.kind()),
+        );
+        return (Vec::new(), false);
+    };
+    if items.is_empty() {
+        log.note(
+            entry.value.at,
+            "faults",
+            format!("is empty, expected {EXPECTED}"),
+        );
+        return (Vec::new(), false);
+    }
+    let mut entries: Vec<FaultEntry> = Vec::new();
+    let mut sound = true;
+    let mut injections = 0;
+    for (index, item) in items.iter().enumerate() {
+        let after = entries.iter().map(FaultEntry::last).max();
+        let default_at = after.map_or(FIRST_AT, |last| last.saturating_add(EVERY));
+        match fault(log, item, &format!("faults[{index}]"), default_at) {
+            Some(entry) => {
+                let before = injections;
+                injections += entry.repeat;
+                if before <= INJECTIONS_MAX && injections > INJECTIONS_MAX {
+                    log.note(
+                        item.at,
+                        &format!("faults[{index}]"),
+                        format!("makes {injections} injections, expected at most {INJECTIONS_MAX} in a run"),
+                    );
+                }
+                if entry.at.sound && entry.last() > LAST_AT_MAX {
+                    log.note(
+                        entry.at.at,
+                        &entry.at.path,
+                        format!(
+                            "the last injection is due at {}, expected at most {}",
+                            format_duration(entry.last()),
+                            format_duration(LAST_AT_MAX)
+                        ),
+                    );
+                }
+                entries.push(entry);
+            }
+            None => sound = false,
+        }
+    }
+    (entries, sound)
+}
+
+fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<FaultEntry> {
+    let kinds: Vec<&str> = FAULTS.iter().map(|form| form.kind).collect();
+    let Value::Mapping(keys) = &item.value else {
+        log.note(
+            item.at,
+            path,
+            format!(
+                "is {}, expected a fault as a key, such as `pod-kill:` or `pod-kill: {{ grace: 0s }}`",
+                item.kind()
+            ),
+        );
+        return None;
+    };
+    let scheduled = |entry: &&Entry| SCHEDULE.keys.iter().any(|key| key.name == entry.key);
+    let mut found: Option<(&Entry, &'static FaultForm)> = None;
+    let mut unknown = false;
+    // Keys that are neither a fault nor part of the schedule are named here, since only here both are known.
+    for entry in keys.iter().filter(|entry| !scheduled(entry)) {
+        let form = FAULTS.iter().find(|form| form.kind == entry.key);
+        match (form, found) {
+            (Some(form), None) => found = Some((entry, form)),
+            (Some(_), Some((first, _))) => log.note(
+                entry.key_at,
+                &join(path, &entry.key),
+                format!(
+                    "a second fault in one item, the first is `{}`, expected an item of its own",
+                    first.key
+                ),
+            ),
+            (None, _) => {
+                unknown = true;
+                log.note(
+                    entry.key_at,
+                    &join(path, &entry.key),
+                    unknown_fault_key(&entry.key, &kinds),
+                );
+            }
+        }
+    }
+    let ours: Vec<&str> = keys
+        .iter()
+        .filter(|entry| !scheduled(entry))
+        .map(|entry| entry.key.as_str())
+        .collect();
+    let fields = Fields::open(log, &SCHEDULE, item, path, &ours);
+    let given = fields.maybe_duration("at");
+    let repeat = fields.integer("repeat");
+    let every = fields.maybe_duration("every");
+    let recover_within = fields.duration("recoverWithin").value;
+    fields.close();
+    if let Some(every) = &every
+        && repeat.sound
+        && repeat.value == 1
+    {
+        log.note(
+            every.at,
+            &every.path,
+            "has no effect on a single injection, expected `repeat` beside it",
+        );
+    }
+    let Some((entry, form)) = found else {
+        if !unknown {
+            log.note(
+                item.at,
+                path,
+                format!("names no fault, expected one of {}", kinds.join(", ")),
+            );
+        }
+        return None;
+    };
+    let parameters_path = join(path, form.kind);
+    let empty = Node {
+        at: entry.key_at,
+        value: Value::Mapping(Vec::new()),
+    };
+    let node = match entry.value.value {
+        Value::Null => &empty,
+        _ => &entry.value,
+    };
+    let parameters = Fields::open(log, form.parameters, node, &parameters_path, &[]);
+    let spec = (form.read)(&parameters);
+    parameters.close();
+    let at_given = given.as_ref().is_some_and(|at| at.sound);
+    let at = match given {
+        Some(at) => at,
+        None => Field {
+            value: default_at,
+            at: entry.key_at,
+            path: path.to_owned(),
+            sound: true,
+        },
+    };
+    Some(FaultEntry {
+        spec,
+        at,
+        at_given,
+        repeat: repeat.value,
+        every: every.map_or(EVERY, |every| every.value),
+        recover_within,
+    })
+}
+
+fn unknown_fault_key(key: &str, kinds: &[&str]) -> String {
+    let schedule: Vec<&str> = SCHEDULE.keys.iter().map(|key| key.name).collect();
+    let mut all = kinds.to_vec();
+    all.extend(&schedule);
+    let hint = nearest(key, &all)
+        .map(|near| format!("did you mean `{near}`? "))
+        .unwrap_or_default();
+    let key = super::mistake::quoted(key);
+    format!(
+        "unknown fault or key {key}, {hint}expected a fault ({}) and {}",
+        kinds.join(", "),
+        schedule.join(", ")
+    )
+}
+
+fn duration(log: &Log, top: &Fields<'_>, entries: &[FaultEntry]) -> Duration {
+    let last = entries
+        .iter()
+        .map(FaultEntry::last)
+        .max()
+        .unwrap_or_default();
+    let Some(duration) = top.maybe_duration("duration") else {
+        return last.saturating_add(TAIL);
+    };
+    for entry in entries {
+        if duration.sound && entry.at.sound && entry.last() >= duration.value {
+            let which = if entry.repeat > 1 {
+                format!("its last injection, number {}, is due", entry.repeat)
+            } else if entry.at_given {
+                "is due".to_owned()
+            } else {
+                "is due by default".to_owned()
+            };
+            log.note(
+                entry.at.at,
+                &entry.at.path,
+                format!(
+                    "{which} at {}, which is not before the end of the fault phase, expected less than `duration`, {}",
+                    format_duration(entry.last()),
+                    format_duration(duration.value)
+                ),
+            );
+        }
+    }
+    duration.value
+}
+
+fn expect(log: &Log, fields: Fields<'_>, decidable: Option<&BTreeSet<Claim>>) -> Expect {
+    let reconnect = fields.section("reconnect");
+    let p99 = reconnect.maybe_duration("p99");
+    let max = reconnect.duration("max");
+    if let Some(p99) = &p99
+        && p99.sound
+        && max.sound
+        && p99.value > max.value
+    {
+        log.note(
+            p99.at,
+            &p99.path,
+            format!(
+                "is {}, expected at most `max`, {}",
+                format_duration(p99.value),
+                format_duration(max.value)
+            ),
+        );
+    }
+    let claims = fields.choices::<Claim>("claims");
+    if let (Some(claims), Some(decidable)) = (&claims, decidable)
+        && claims.sound
+    {
+        for claim in claims.value.difference(decidable) {
+            let list: Vec<&str> = decidable.iter().map(|claim| claim.id()).collect();
+            log.note(
+                claims.at,
+                &claims.path,
+                format!(
+                    "no fault of this experiment can decide {claim} ({}), expected some of {}",
+                    claim.statement(),
+                    list.join(", ")
+                ),
+            );
+        }
+    }
+    let plan = Expect {
+        lost_commits: fields.integer("lostCommits").value,
+        reconnect: ReconnectTarget {
+            p99: p99.map(|p99| p99.value),
+            max: max.value,
+        },
+        claims: claims.map_or_else(
+            || decidable.cloned().unwrap_or_default(),
+            |claims| claims.value,
+        ),
+        overlap_allowed: fields.choice_word("overlap").value == "allowed",
+    };
+    reconnect.close();
+    fields.close();
+    plan
+}
+
+/// Expands repeats and numbers the injections of each kind in order of time.
+fn schedule(entries: &mut [FaultEntry]) -> Vec<PlannedFault> {
+    let mut faults: Vec<PlannedFault> = Vec::new();
+    for entry in entries {
+        // The bound was noted as a mistake; expanding more would only cost memory.
+        for repeat in 0..entry.repeat.min(INJECTIONS_MAX) {
+            let gaps = u32::try_from(repeat).unwrap_or(u32::MAX);
+            faults.push(PlannedFault {
+                id: String::new(),
+                spec: entry.spec.clone(),
+                at: entry
+                    .at
+                    .value
+                    .saturating_add(entry.every.saturating_mul(gaps)),
+                recover_within: entry.recover_within,
+            });
+        }
+    }
+    faults.sort_by_key(|fault| fault.at);
+    let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+    for fault in &mut faults {
+        let number = numbers.entry(fault.spec.kind()).or_default();
+        *number += 1;
+        fault.id = format!("{}-{number}", fault.spec.kind());
+    }
+    faults
+}

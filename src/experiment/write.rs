@@ -1,0 +1,122 @@
+//! The plan as a file again: what a run's folder keeps, with every default filled in and every repeat expanded.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::format_duration;
+
+use super::names::Named;
+use super::plan::Plan;
+
+/// Writes the plan so that reading it gives the same plan.
+pub fn to_yaml(plan: &Plan) -> String {
+    let mut text = String::new();
+    lines(plan, &mut text).expect("writing to a string cannot fail");
+    text
+}
+
+/// The SHA-256 of the resolved experiment in hex: equal for files that mean the same.
+pub fn hash(plan: &Plan) -> String {
+    let digest = Sha256::digest(to_yaml(plan).as_bytes());
+    digest.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Text as a double-quoted scalar. JSON's escapes are YAML's; what JSON leaves raw and YAML does not allow raw is escaped here.
+fn quote(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    let mut quoted = String::with_capacity(json.len());
+    for c in json.chars() {
+        let code = u32::from(c);
+        // Line and paragraph separators and the byte order mark mean something to scanners of YAML.
+        if matches!(code, 0x7f..=0x9f | 0x2028 | 0x2029 | 0xfeff | 0xfffe..=0xffff) {
+            let _ = write!(quoted, "\\u{code:04x}");
+        } else {
+            quoted.push(c);
+        }
+    }
+    quoted
+}
+
+fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
+    writeln!(to, "name: {}", quote(&plan.name))?;
+    if !plan.description.is_empty() {
+        writeln!(to, "description: {}", quote(&plan.description))?;
+    }
+    if let Some(cluster) = &plan.cluster {
+        writeln!(to, "cluster: {}", quote(&cluster.to_string()))?;
+    }
+    if let Some(seed) = plan.seed {
+        writeln!(to, "seed: {seed}")?;
+    }
+    let target = &plan.target;
+    writeln!(to, "target:")?;
+    writeln!(to, "  engine: {}", target.engine)?;
+    if let Some(image) = &target.image {
+        writeln!(to, "  image: {}", quote(image))?;
+    }
+    writeln!(to, "  controller: {}", target.controller)?;
+    writeln!(to, "  storage:")?;
+    writeln!(to, "    size: {}", target.storage.size)?;
+    writeln!(to, "    accessMode: {}", target.storage.access_mode)?;
+    if let Some(class) = &target.storage.class {
+        writeln!(to, "    class: {}", quote(class))?;
+    }
+    writeln!(to, "  grace: {}", format_duration(target.grace))?;
+    writeln!(
+        to,
+        "  readyWithin: {}",
+        format_duration(target.ready_within)
+    )?;
+    writeln!(to, "  tls: {}", quote(target.tls.id()))?;
+    if let Some(sabotage) = &target.sabotage {
+        writeln!(to, "  sabotage: {}", quote(sabotage))?;
+    }
+    let workload = &plan.workload;
+    writeln!(to, "workload:")?;
+    writeln!(to, "  mix:")?;
+    for (kind, share) in &workload.mix {
+        writeln!(to, "    {kind}: {share}")?;
+    }
+    writeln!(to, "  clients: {}", workload.clients)?;
+    writeln!(to, "  rate: {}", workload.rate)?;
+    writeln!(to, "  warmUp: {}", format_duration(workload.warm_up))?;
+    writeln!(to, "  opTimeout: {}", format_duration(workload.op_timeout))?;
+    writeln!(to, "faults:")?;
+    for fault in &plan.faults {
+        writeln!(to, "  - {}:", fault.spec.kind())?;
+        for (key, value) in fault.spec.parameters() {
+            writeln!(to, "      {key}: {value}")?;
+        }
+        writeln!(to, "    at: {}", format_duration(fault.at))?;
+        writeln!(
+            to,
+            "    recoverWithin: {}",
+            format_duration(fault.recover_within)
+        )?;
+    }
+    let expect = &plan.expect;
+    writeln!(to, "expect:")?;
+    writeln!(to, "  lostCommits: {}", expect.lost_commits)?;
+    writeln!(to, "  reconnect:")?;
+    if let Some(p99) = expect.reconnect.p99 {
+        writeln!(to, "    p99: {}", format_duration(p99))?;
+    }
+    writeln!(to, "    max: {}", format_duration(expect.reconnect.max))?;
+    let claims: Vec<&str> = expect.claims.iter().map(|claim| claim.id()).collect();
+    writeln!(to, "  claims: [{}]", claims.join(", "))?;
+    writeln!(
+        to,
+        "  overlap: {}",
+        if expect.overlap_allowed {
+            "allowed"
+        } else {
+            "refused"
+        }
+    )?;
+    writeln!(to, "duration: {}", format_duration(plan.duration))?;
+    writeln!(to, "coldRead: {}", plan.cold_read)
+}
