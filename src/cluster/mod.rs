@@ -8,6 +8,7 @@ mod kind;
 mod program;
 mod sandbox;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -112,6 +113,62 @@ pub struct ClusterRecord {
     pub name: String,
 }
 
+/// What a provider can do to nodes and containers from outside the Kubernetes API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Capability {
+    /// Signals to a container's first process.
+    SignalContainer,
+    /// Freezing a whole node and letting it go on.
+    FreezeNode,
+    /// Cutting a node's power and giving it back.
+    PowerNode,
+}
+
+impl Capability {
+    /// What it is, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Capability::SignalContainer => "signals to a container from its node",
+            Capability::FreezeNode => "freezing a node",
+            Capability::PowerNode => "cutting a node's power",
+        }
+    }
+}
+
+/// The signals that faults use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Ends at once.
+    Kill,
+    /// Stops until continued.
+    Stop,
+    /// Goes on.
+    Continue,
+}
+
+impl Signal {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Kill => "SIGKILL",
+            Signal::Stop => "SIGSTOP",
+            Signal::Continue => "SIGCONT",
+        }
+    }
+}
+
+fn unsupported(capability: Capability) -> ClusterError {
+    ClusterError::Unsupported {
+        what: format!("this provider has no way of {}", capability.words()),
+        hint: "use a kind cluster: --cluster kind".to_owned(),
+    }
+}
+
+/// The runtime's own id of a container: what follows the scheme.
+fn bare_id(container_id: &str) -> &str {
+    container_id.rsplit("://").next().unwrap_or(container_id)
+}
+
 /// Where a cluster comes from.
 pub trait ClusterProvider: Send + Sync {
     /// Which kind of provider.
@@ -134,16 +191,45 @@ pub trait ClusterProvider: Send + Sync {
     /// Sees to it that every node has the image.
     fn ensure_image<'a>(&'a self, image: &'a ImageNeed) -> BoxFuture<'a, Result<(), ClusterError>>;
 
+    /// What can be done to nodes and containers from outside the Kubernetes API.
+    fn capabilities(&self) -> &'static [Capability] {
+        &[]
+    }
+
+    /// Sends a signal to a container's first process, from its node: sent from inside its own namespace, the kernel would ignore it.
+    fn signal_container<'a>(
+        &'a self,
+        client: &'a kube::Client,
+        node: &'a str,
+        container_id: &'a str,
+        signal: Signal,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let _ = (client, node, container_id, signal);
+        Box::pin(async { Err(unsupported(Capability::SignalContainer)) })
+    }
+
+    /// Freezes a node, or lets it go on.
+    fn freeze_node<'a>(&'a self, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let _ = (node, frozen);
+        Box::pin(async { Err(unsupported(Capability::FreezeNode)) })
+    }
+
+    /// Cuts a node's power, or gives it back.
+    fn power_node<'a>(&'a self, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let _ = (node, on);
+        Box::pin(async { Err(unsupported(Capability::PowerNode)) })
+    }
+
     /// Ends what [`ClusterProvider::connect`] started, and nothing else.
     fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>>;
 }
 
 /// The provider for a reference. Nothing is started or asked yet.
-pub fn provider(reference: &ClusterRef) -> Result<Box<dyn ClusterProvider>, ClusterError> {
+pub fn provider(reference: &ClusterRef) -> Result<Arc<dyn ClusterProvider>, ClusterError> {
     Ok(match reference {
-        ClusterRef::Sandbox(name) => Box::new(SandboxProvider::new(name.clone())),
-        ClusterRef::Kind(name) => Box::new(KindProvider::new(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
-        ClusterRef::Context(name) => Box::new(ContextProvider::new(name.clone())),
+        ClusterRef::Sandbox(name) => Arc::new(SandboxProvider::new(name.clone())),
+        ClusterRef::Kind(name) => Arc::new(KindProvider::new(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
+        ClusterRef::Context(name) => Arc::new(ContextProvider::new(name.clone())),
         ClusterRef::K3d(_) => {
             return Err(ClusterError::Unsupported {
                 what: "k3d clusters are not driven yet".to_owned(),
@@ -154,7 +240,7 @@ pub fn provider(reference: &ClusterRef) -> Result<Box<dyn ClusterProvider>, Clus
 }
 
 /// The provider for what a journal recorded.
-pub fn provider_of_record(record: &ClusterRecord) -> Result<Box<dyn ClusterProvider>, ClusterError> {
+pub fn provider_of_record(record: &ClusterRecord) -> Result<Arc<dyn ClusterProvider>, ClusterError> {
     let named = || Some(record.name.clone()).filter(|name| !name.is_empty());
     provider(&match record.provider {
         Provider::Sandbox => ClusterRef::Sandbox(named()),

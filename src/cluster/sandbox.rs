@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::context::node_entrances;
-use super::{ClusterError, ClusterProvider, Entrance, ImageNeed};
+use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, Signal, bare_id};
 use crate::model::Provider;
 use crate::target::stand_in;
 
@@ -150,6 +150,26 @@ impl ClusterProvider for SandboxProvider {
     /// The sandbox knows the stand-in engine by itself.
     fn ensure_image<'a>(&'a self, _image: &'a ImageNeed) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        &[Capability::SignalContainer]
+    }
+
+    fn signal_container<'a>(
+        &'a self,
+        client: &'a kube::Client,
+        node: &'a str,
+        container_id: &'a str,
+        signal: Signal,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            let path = format!("/sandbox/v1/nodes/{node}/containers/{}/signal", bare_id(container_id));
+            let body = serde_json::json!({ "signal": signal.name(), "scope": "main" }).to_string().into_bytes();
+            let request = http::Request::post(path).header("content-type", "application/json").body(body);
+            client.request_text(request.map_err(kube::Error::HttpError)?).await?;
+            Ok(())
+        })
     }
 
     fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>> {

@@ -6,16 +6,20 @@
 pub mod journal;
 mod pod_kill;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use thiserror::Error;
 
+use crate::cluster::{ClusterError, ClusterProvider};
 use crate::experiment::FaultSpec;
-use crate::model::FaultTarget;
-use crate::target::{Names, NotSeen, Watch};
+use crate::model::{FaultTarget, OwnerSeen, PodSeen};
+use crate::target::{Names, NotSeen, TargetState, Watch};
 
 pub use pod_kill::PodKill;
+
+use journal::Undo;
 
 /// Where faults act: one target in one cluster.
 pub struct Site {
@@ -25,8 +29,12 @@ pub struct Site {
     pub names: Names,
     /// What the watches tell of it.
     pub watch: Watch,
+    /// What can be done to nodes and containers.
+    pub provider: Arc<dyn ClusterProvider>,
     /// `terminationGracePeriodSeconds` of the target's pod.
     pub pod_grace: Duration,
+    /// The run, which marks what is ours.
+    pub run: String,
 }
 
 /// Why a fault could not be injected, or not be shown to have happened.
@@ -41,6 +49,9 @@ pub enum FaultError {
     /// The API server refused.
     #[error("the API server refused: {0}")]
     Api(#[from] kube::Error),
+    /// The provider failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The undo could not be saved, so nothing was injected.
     #[error("the journal cannot be written, so nothing was injected: {0}")]
     Journal(#[from] std::io::Error),
@@ -58,53 +69,27 @@ pub struct Attestation {
     pub evidence: Vec<String>,
 }
 
-/// The class of durability bug that a fault can reveal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Memory of the process is lost, the kernel's page cache is not.
-    ProcessDeath,
-}
-
-impl Reach {
-    /// The word in reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Reach::ProcessDeath => "process-death",
-        }
-    }
-
-    /// What it means, for a reader who is no engineer.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Reach::ProcessDeath => {
-                "what the process held in memory is lost; what it wrote is kept by the kernel, so a missing fsync does not show"
-            }
-        }
-    }
-}
-
-/// One kind of fault with its parameters.
+/// One kind of fault with its parameters. Its word, parameters and reach are in the experiment's table of faults.
 pub trait Fault: Send + Sync {
-    /// The word in the experiment file.
-    fn kind(&self) -> &'static str;
-
-    /// The parameters in force, in words.
-    fn parameters(&self) -> String;
-
-    /// What it can reveal.
-    fn reach(&self) -> Reach;
-
     /// Resolves the target as it is now. Called right before [`Fault::inject`].
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>>;
 
     /// What undoes the mutation; goes into the journal before it.
-    fn undo(&self, target: &FaultTarget) -> journal::Undo;
+    fn undo(&self, target: &FaultTarget) -> Undo;
 
     /// Makes the mutation.
     fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<(), FaultError>>;
 
     /// Gathers evidence that it took effect, until that is certain or `within` is over.
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation>;
+
+    /// How long the fault lasts before it is healed. `None`: the target recovers by itself, and is healed after that.
+    fn lasts(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether the target serves again after this fault.
+    fn is_recovered(&self, state: &TargetState, target: &FaultTarget) -> bool;
 
     /// Undoes the mutation. Called however often, it undoes only what this fault did. Says what it did.
     fn heal<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<String, FaultError>>;
@@ -115,4 +100,58 @@ pub fn fault(spec: &FaultSpec) -> Box<dyn Fault> {
     match spec {
         FaultSpec::PodKill { grace } => Box::new(PodKill { grace: *grace }),
     }
+}
+
+/// The pod that serves now, as a target.
+fn serving_pod(site: &Site) -> Result<FaultTarget, FaultError> {
+    let state = site.watch.now();
+    let pod = state.serving().ok_or_else(|| FaultError::NoTarget(state.describe()))?;
+    Ok(FaultTarget {
+        kind: "Pod".to_owned(),
+        name: pod.name.clone(),
+        uid: pod.uid.clone(),
+        node: pod.node.clone().unwrap_or_default(),
+        owner: pod.owner.clone(),
+    })
+}
+
+/// A pod that came after the target and has the same owner. When the target's owner is not known any more, any owner will do.
+fn replacement<'a>(mut pods: impl Iterator<Item = &'a PodSeen>, target: &FaultTarget, owner: Option<&OwnerSeen>) -> Option<&'a PodSeen> {
+    pods.find(|pod| {
+        pod.uid != target.uid
+            && !pod.terminating
+            && match (owner, &pod.owner) {
+                (Some(old), Some(new)) => old.uid == new.uid,
+                (Some(_), None) => false,
+                (None, _) => true,
+            }
+    })
+}
+
+/// The old object must go, and a new pod of the same controller must come: only together do they show that a pod's removal took effect and that it was the pod
+/// of the controller under test.
+async fn attest_replaced(site: &Site, target: &FaultTarget, within: Duration) -> Attestation {
+    let owner = target.owner.as_ref();
+    let mut attestation = Attestation::default();
+    let gone = site.watch.until(&format!("pod {} gone", target.name), within, |state| !state.has_pod(&target.uid)).await;
+    match gone {
+        Ok(_) => attestation.evidence.push(format!("pod uid {} is gone", target.uid)),
+        Err(error) => {
+            attestation.evidence.push(error.to_string());
+            return attestation;
+        }
+    }
+    let replaced = site.watch.until("a replacement pod", within, |state| replacement(state.pods.values(), target, owner).is_some()).await;
+    match replaced {
+        Ok(state) => {
+            let pod = replacement(state.pods.values(), target, owner).expect("the wait ended because there is one");
+            attestation.evidence.push(match &pod.owner {
+                Some(owner) => format!("pod uid {} of the same {} {} replaces it", pod.uid, owner.kind, owner.name),
+                None => format!("pod uid {} replaces it", pod.uid),
+            });
+            attestation.attested = true;
+        }
+        Err(error) => attestation.evidence.push(error.to_string()),
+    }
+    attestation
 }

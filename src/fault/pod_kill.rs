@@ -10,9 +10,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Preconditions};
 
 use super::journal::Undo;
-use super::{Attestation, Fault, FaultError, Reach, Site};
+use super::{Attestation, Fault, FaultError, Site, attest_replaced, serving_pod};
 use crate::experiment::Grace;
-use crate::model::{FaultTarget, OwnerSeen, PodSeen, format_duration};
+use crate::model::FaultTarget;
+use crate::target::TargetState;
 
 /// Deletes the target's pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,43 +22,9 @@ pub struct PodKill {
     pub grace: Grace,
 }
 
-impl PodKill {
-    fn grace_of(self, site: &Site) -> Duration {
-        match self.grace {
-            Grace::Pod => site.pod_grace,
-            Grace::Of(grace) => grace,
-        }
-    }
-}
-
 impl Fault for PodKill {
-    fn kind(&self) -> &'static str {
-        "pod-kill"
-    }
-
-    fn parameters(&self) -> String {
-        match self.grace {
-            Grace::Pod => "the pod's own grace period".to_owned(),
-            Grace::Of(grace) if grace.is_zero() => "grace 0s (forced)".to_owned(),
-            Grace::Of(grace) => format!("grace {}", format_duration(grace)),
-        }
-    }
-
-    fn reach(&self) -> Reach {
-        Reach::ProcessDeath
-    }
-
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>> {
-        Box::pin(async {
-            let state = site.watch.now();
-            let pod = state.serving().ok_or_else(|| FaultError::NoTarget(state.describe()))?;
-            Ok(FaultTarget {
-                kind: "Pod".to_owned(),
-                name: pod.name.clone(),
-                uid: pod.uid.clone(),
-                node: pod.node.clone().unwrap_or_default(),
-            })
-        })
+        Box::pin(async { serving_pod(site) })
     }
 
     fn undo(&self, _target: &FaultTarget) -> Undo {
@@ -82,54 +49,21 @@ impl Fault for PodKill {
         })
     }
 
-    /// The old object must go, and a new pod of the same controller must come: only together do they show that this deletion took effect and that it was
-    /// the pod of the controller under test.
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation> {
         Box::pin(async move {
-            let mut attestation = Attestation::default();
-            let owner = site.watch.now().pods.get(&target.uid).and_then(|pod| pod.owner.clone());
-            let within = within + self.grace_of(site);
-            let gone = site.watch.until(&format!("pod {} gone", target.name), within, |state| !state.has_pod(&target.uid)).await;
-            match gone {
-                Ok(_) => attestation.evidence.push(format!("pod uid {} is gone", target.uid)),
-                Err(error) => {
-                    attestation.evidence.push(error.to_string());
-                    return attestation;
-                }
-            }
-            let replaced = site
-                .watch
-                .until("a replacement pod", within, |state| replacement(state.pods.values(), target, owner.as_ref()).is_some())
-                .await;
-            match replaced {
-                Ok(state) => {
-                    let pod = replacement(state.pods.values(), target, owner.as_ref()).expect("the wait ended because there is one");
-                    attestation.evidence.push(match &pod.owner {
-                        Some(owner) => format!("pod uid {} of the same {} {} replaces it", pod.uid, owner.kind, owner.name),
-                        None => format!("pod uid {} replaces it", pod.uid),
-                    });
-                    attestation.attested = true;
-                }
-                Err(error) => attestation.evidence.push(error.to_string()),
-            }
-            attestation
+            let grace = match self.grace {
+                Grace::Pod => site.pod_grace,
+                Grace::Of(grace) => grace,
+            };
+            attest_replaced(site, target, within + grace).await
         })
+    }
+
+    fn is_recovered(&self, state: &TargetState, target: &FaultTarget) -> bool {
+        state.serving().is_some_and(|pod| pod.uid != target.uid)
     }
 
     fn heal<'a>(&'a self, _site: &'a Site, _target: &'a FaultTarget) -> BoxFuture<'a, Result<String, FaultError>> {
         Box::pin(async { Ok("nothing to undo: the pod's controller replaced it".to_owned()) })
     }
-}
-
-/// A pod that came after the target and has the same owner. When the target's owner is not known any more, any owner will do.
-fn replacement<'a>(mut pods: impl Iterator<Item = &'a PodSeen>, target: &FaultTarget, owner: Option<&OwnerSeen>) -> Option<&'a PodSeen> {
-    pods.find(|pod| {
-        pod.uid != target.uid
-            && !pod.terminating
-            && match (owner, &pod.owner) {
-                (Some(old), Some(new)) => old.uid == new.uid,
-                (Some(_), None) => false,
-                (None, _) => true,
-            }
-    })
 }

@@ -561,6 +561,9 @@ pub struct FaultTarget {
     pub uid: String,
     /// The node that it is on.
     pub node: String,
+    /// Of a pod: its controlling owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerSeen>,
 }
 
 /// One answer of the engine about its own health.
