@@ -2,7 +2,7 @@
 
 use crate::model::{Claim, format_duration};
 
-use super::form::{Absent, Key, Kind, Section};
+use super::form::{Absent, Key, Kind, Section, Span};
 use super::plan::{FaultSpec, Grace};
 use super::reader::Fields;
 
@@ -25,25 +25,105 @@ pub(super) struct FaultForm {
 /// What every fault can decide: the Service leads to the database again, nothing is lost, clients are back in time.
 const DECIDED_BY_ALL: [Claim; 3] = [Claim::Ha5, Claim::Ha6, Claim::Ha7];
 
+const PAGE_CACHE_KEPT: &str = "process death: the kernel's page cache survives, so a missing fsync stays hidden";
+const NODE_LOST: &str = "node loss: on kind and k3d all nodes share one kernel and its page cache, so a missing fsync stays hidden there";
+
+/// The parameters of a fault that has none.
+static NONE: Section = Section {
+    doc: "It has no parameters.",
+    keys: &[],
+};
+
+/// The parameters of a fault that lasts.
+macro_rules! lasting {
+    ($doc:literal, $default:literal) => {
+        &Section {
+            doc: $doc,
+            keys: &[Key {
+                name: "for",
+                doc: "How long it lasts before it is healed.",
+                kind: Kind::Duration(Span::Positive),
+                absent: Absent::Default($default),
+            }],
+        }
+    };
+}
+
 /// Every fault, in the order in which they are listed.
-pub(super) static FAULTS: &[FaultForm] = &[FaultForm {
-    kind: "pod-kill",
-    doc: "Deletes the pod, with a grace period or by force.",
-    parameters: &Section {
-        doc: "Parameters of pod-kill.",
-        keys: &[Key {
-            name: "grace",
-            doc: "The grace period of the deletion: `pod` for the pod's own, or whole seconds; 0s is a forced deletion.",
-            kind: Kind::Grace,
-            absent: Absent::Default("pod"),
-        }],
+pub(super) static FAULTS: &[FaultForm] = &[
+    FaultForm {
+        kind: "pod-kill",
+        doc: "Deletes the pod, with a grace period or by force.",
+        parameters: &Section {
+            doc: "Parameters of pod-kill.",
+            keys: &[Key {
+                name: "grace",
+                doc: "The grace period of the deletion: `pod` for the pod's own, or whole seconds; 0s is a forced deletion.",
+                kind: Kind::Grace,
+                absent: Absent::Default("pod"),
+            }],
+        },
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha2, Claim::Ha3],
+        read: |parameters| FaultSpec::PodKill {
+            grace: parameters.grace("grace").value,
+        },
     },
-    reach: "process death: the kernel's page cache survives, so a missing fsync stays hidden",
-    decides: &[Claim::Ha2, Claim::Ha3],
-    read: |parameters| FaultSpec::PodKill {
-        grace: parameters.grace("grace").value,
+    FaultForm {
+        kind: "pod-evict",
+        doc: "Evicts the pod through policy/v1, so that PodDisruptionBudgets are asked; a refusal is retried.",
+        parameters: &NONE,
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha2, Claim::Ha3],
+        read: |_| FaultSpec::PodEvict,
     },
-}];
+    FaultForm {
+        kind: "container-crash",
+        doc: "Kills the container's first process with SIGKILL, sent from the node; the kubelet starts it again in the same pod.",
+        parameters: &NONE,
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha1, Claim::Ha3],
+        read: |_| FaultSpec::ContainerCrash,
+    },
+    FaultForm {
+        kind: "process-hang",
+        doc: "Stops the container's first process with SIGSTOP for a time: connections are accepted and never answered.",
+        parameters: lasting!("Parameters of process-hang.", "10s"),
+        reach: "nothing is lost: shows how long clients wait for a server that stands still",
+        decides: &[],
+        read: |parameters| FaultSpec::ProcessHang {
+            lasts: parameters.duration("for").value,
+        },
+    },
+    FaultForm {
+        kind: "node-drain",
+        doc: "Cordons the pod's node and evicts the pod, as kubectl drain does; uncordons it afterwards.",
+        parameters: &NONE,
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha2, Claim::Ha3, Claim::Ha4],
+        read: |_| FaultSpec::NodeDrain,
+    },
+    FaultForm {
+        kind: "node-freeze",
+        doc: "Freezes the pod's node for a time and lets it go on.",
+        parameters: lasting!("Parameters of node-freeze.", "90s"),
+        reach: NODE_LOST,
+        decides: &[],
+        read: |parameters| FaultSpec::NodeFreeze {
+            lasts: parameters.duration("for").value,
+        },
+    },
+    FaultForm {
+        kind: "node-power-off",
+        doc: "Cuts the power of the pod's node for a time and gives it back.",
+        parameters: lasting!("Parameters of node-power-off.", "90s"),
+        reach: NODE_LOST,
+        decides: &[Claim::Ha1, Claim::Ha3],
+        read: |parameters| FaultSpec::NodePowerOff {
+            lasts: parameters.duration("for").value,
+        },
+    },
+];
 
 impl FaultSpec {
     fn form(&self) -> &'static FaultForm {
@@ -57,6 +137,12 @@ impl FaultSpec {
     pub fn kind(&self) -> &'static str {
         match self {
             FaultSpec::PodKill { .. } => "pod-kill",
+            FaultSpec::PodEvict => "pod-evict",
+            FaultSpec::ContainerCrash => "container-crash",
+            FaultSpec::ProcessHang { .. } => "process-hang",
+            FaultSpec::NodeDrain => "node-drain",
+            FaultSpec::NodeFreeze { .. } => "node-freeze",
+            FaultSpec::NodePowerOff { .. } => "node-power-off",
         }
     }
 
@@ -77,6 +163,10 @@ impl FaultSpec {
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         match self {
             FaultSpec::PodKill { grace } => vec![("grace", grace.to_string())],
+            FaultSpec::PodEvict | FaultSpec::ContainerCrash | FaultSpec::NodeDrain => Vec::new(),
+            FaultSpec::ProcessHang { lasts } | FaultSpec::NodeFreeze { lasts } | FaultSpec::NodePowerOff { lasts } => {
+                vec![("for", format_duration(*lasts))]
+            }
         }
     }
 

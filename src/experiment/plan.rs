@@ -160,6 +160,27 @@ pub enum FaultSpec {
         /// With which grace period.
         grace: Grace,
     },
+    /// Evicts the pod.
+    PodEvict,
+    /// SIGKILL to the container's first process, from the node.
+    ContainerCrash,
+    /// SIGSTOP to the container's first process.
+    ProcessHang {
+        /// How long.
+        lasts: Duration,
+    },
+    /// Cordons the pod's node and evicts the pod.
+    NodeDrain,
+    /// Freezes the pod's node.
+    NodeFreeze {
+        /// How long.
+        lasts: Duration,
+    },
+    /// Cuts the power of the pod's node.
+    NodePowerOff {
+        /// How long.
+        lasts: Duration,
+    },
 }
 
 /// The grace period of a deletion.

@@ -202,7 +202,7 @@ expect:
             "5:3: target.controler: unknown key `controler`, did you mean `controller`? expected engine, image, controller, storage, grace, readyWithin, tls or sabotage",
             "7:9: workload.rate: `200` has no unit, expected a rate such as 200/s or 30/m",
             "8:12: workload.clients: is `0`, expected a whole number from 1 to 1000",
-            "10:5: faults[0].pod-kil: unknown fault or key `pod-kil`, did you mean `pod-kill`? expected a fault (pod-kill) and at, repeat, every, recoverWithin",
+            "10:5: faults[0].pod-kil: unknown fault or key `pod-kil`, did you mean `pod-kill`? expected a fault (pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off) and at, repeat, every, recoverWithin",
             "11:24: faults[1].pod-kill.grace: is `1.5s`, expected whole seconds, since Kubernetes counts grace periods so",
             "12:13: faults[1].repeat: is `three`, expected a whole number from 1 to 1000",
             "14:12: expect.claims[0]: unknown value `HA-9`, expected HA-1, HA-2, HA-3, HA-4, HA-5, HA-6 or HA-7",
@@ -330,12 +330,12 @@ fn an_item_of_faults_names_one_fault() {
     );
     assert_eq!(
         with("- at: 5s"),
-        ["5:5: faults[0]: names no fault, expected one of pod-kill"]
+        ["5:5: faults[0]: names no fault, expected one of pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off"]
     );
     assert_eq!(
         with("- node-melt:"),
         [
-            "5:5: faults[0].node-melt: unknown fault or key `node-melt`, expected a fault (pod-kill) and at, repeat, every, recoverWithin"
+            "5:5: faults[0].node-melt: unknown fault or key `node-melt`, expected a fault (pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off) and at, repeat, every, recoverWithin"
         ]
     );
     assert_eq!(

@@ -27,6 +27,30 @@ pub enum Undo {
         /// Its name.
         namespace: String,
     },
+    /// Uncordon the node, if this run cordoned it.
+    Uncordon {
+        /// Its name.
+        node: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Let a stopped container go on.
+    ContinueContainer {
+        /// Where it runs.
+        node: String,
+        /// Which instance.
+        container_id: String,
+    },
+    /// Let a frozen node go on.
+    ThawNode {
+        /// Its name.
+        node: String,
+    },
+    /// Give a node its power back.
+    PowerOnNode {
+        /// Its name.
+        node: String,
+    },
 }
 
 /// One line of the journal.

@@ -3,21 +3,33 @@
 //! A fault is resolved to one target right before it is injected, its undo is on disk before anything is changed, the deletion or change is conditioned on the
 //! target's uid, and evidence is gathered that it took effect. A fault that was not proven to happen proves nothing.
 
+mod container_crash;
+mod eviction;
 pub mod journal;
+mod node_drain;
+mod node_outage;
 mod pod_kill;
+mod process_hang;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::Api;
 use thiserror::Error;
 
 use crate::cluster::{ClusterError, ClusterProvider};
 use crate::experiment::FaultSpec;
-use crate::model::{FaultTarget, OwnerSeen, PodSeen};
+use crate::model::{ContainerSeen, FaultTarget, OwnerSeen, PodSeen};
 use crate::target::{Names, NotSeen, TargetState, Watch};
 
+pub use container_crash::ContainerCrash;
+pub use eviction::PodEvict;
+pub use node_drain::{NodeDrain, cordoned_by, uncordon};
+pub use node_outage::{NodeOutage, Outage};
 pub use pod_kill::PodKill;
+pub use process_hang::ProcessHang;
 
 use journal::Undo;
 
@@ -99,6 +111,12 @@ pub trait Fault: Send + Sync {
 pub fn fault(spec: &FaultSpec) -> Box<dyn Fault> {
     match spec {
         FaultSpec::PodKill { grace } => Box::new(PodKill { grace: *grace }),
+        FaultSpec::PodEvict => Box::new(PodEvict),
+        FaultSpec::ContainerCrash => Box::new(ContainerCrash),
+        FaultSpec::ProcessHang { lasts } => Box::new(ProcessHang { lasts: *lasts }),
+        FaultSpec::NodeDrain => Box::new(NodeDrain),
+        FaultSpec::NodeFreeze { lasts } => Box::new(NodeOutage { how: Outage::Freeze, lasts: *lasts }),
+        FaultSpec::NodePowerOff { lasts } => Box::new(NodeOutage { how: Outage::PowerOff, lasts: *lasts }),
     }
 }
 
@@ -113,6 +131,40 @@ fn serving_pod(site: &Site) -> Result<FaultTarget, FaultError> {
         node: pod.node.clone().unwrap_or_default(),
         owner: pod.owner.clone(),
     })
+}
+
+/// The database container of the pod that serves now, as a target. Its uid is the container's id, which names one instance for ever.
+fn serving_container(site: &Site) -> Result<FaultTarget, FaultError> {
+    let state = site.watch.now();
+    let pod = state.serving().ok_or_else(|| FaultError::NoTarget(state.describe()))?;
+    let container = pod.containers.iter().find(|container| container.name == site.names.container);
+    let id = container.and_then(|container| container.id.clone()).ok_or_else(|| FaultError::NoTarget(state.describe()))?;
+    Ok(FaultTarget {
+        kind: "Container".to_owned(),
+        name: format!("{}/{}", pod.name, site.names.container),
+        uid: id,
+        node: pod.node.clone().unwrap_or_default(),
+        owner: pod.owner.clone(),
+    })
+}
+
+/// The node of the pod that serves now, as a target. Never a control-plane node.
+async fn serving_node(site: &Site) -> Result<FaultTarget, FaultError> {
+    let pod = serving_pod(site)?;
+    let node = Api::<Node>::all(site.client.clone()).get(&pod.node).await?;
+    let labels = node.metadata.labels.unwrap_or_default();
+    if labels.contains_key("node-role.kubernetes.io/control-plane") {
+        return Err(FaultError::NoTarget(format!("node {} is of the control plane, which is never touched", pod.node)));
+    }
+    let uid = node.metadata.uid.unwrap_or_default();
+    Ok(FaultTarget { kind: "Node".to_owned(), name: pod.node.clone(), uid, node: pod.node, owner: pod.owner })
+}
+
+/// The pod and the container that a container target names, in whatever instance it is now.
+fn container_of<'a>(state: &'a TargetState, target: &FaultTarget) -> Option<(&'a PodSeen, &'a ContainerSeen)> {
+    let (pod, container) = target.name.split_once('/')?;
+    let pod = state.pods.values().find(|seen| seen.name == pod)?;
+    Some((pod, pod.containers.iter().find(|seen| seen.name == container)?))
 }
 
 /// A pod that came after the target and has the same owner. When the target's owner is not known any more, any owner will do.
