@@ -6,6 +6,7 @@
 
 mod claim;
 mod event;
+mod line;
 mod op;
 mod scan;
 mod secret;

@@ -189,12 +189,6 @@ pub struct Op {
 pub struct ParseOpError(#[from] serde_json::Error);
 
 impl Op {
-    /// Appends the op as one line, newline included. Does not allocate beyond the buffer's growth.
-    pub fn write_line(&self, line: &mut Vec<u8>) {
-        serde_json::to_writer(&mut *line, self).expect("an op has string keys and writing to memory does not fail");
-        line.push(b'\n');
-    }
-
     /// Reads one line.
     pub fn parse(line: &[u8]) -> Result<Op, ParseOpError> {
         Ok(serde_json::from_slice(line)?)

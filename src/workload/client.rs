@@ -1,0 +1,124 @@
+//! One logical client: one connection, one op at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::load::Hall;
+use super::queue::Due;
+use super::{Draws, Outcome};
+use crate::model::{ErrorKind, OpError, OpType, ProcessId, Value};
+use crate::sql::{Session, SqlError};
+
+const BACK_OFF_MS_MIN: u64 = 10;
+const BACK_OFF_MS_MAX: u64 = 100;
+
+/// A client.
+pub(super) struct Client {
+    hall: Arc<Hall>,
+    process: ProcessId,
+    /// Which ops it performs.
+    draws: Draws,
+    /// How long it waits between attempts to connect; apart, so that an outage does not change the sequence of ops.
+    jitter: Draws,
+    idle_since_ns: u64,
+}
+
+impl Client {
+    pub(super) fn new(hall: Arc<Hall>, seed: u64, number: u64) -> Self {
+        let process = hall.sink.next_process();
+        let idle_since_ns = hall.clock().now_ns();
+        Client { hall, process, draws: Draws::new(seed, number), jitter: Draws::new(!seed, number), idle_since_ns }
+    }
+
+    /// Connects, performs ops, connects again, until the hall closes.
+    pub(super) async fn run(mut self) {
+        while let Some(session) = self.connect().await {
+            self.hall.connected.fetch_add(1, Ordering::Relaxed);
+            let more = self.serve(session).await;
+            self.hall.connected.fetch_sub(1, Ordering::Relaxed);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Attempts to connect, one attempt at a time with a pause between them, until one succeeds; `None` when the hall closes.
+    ///
+    /// When no client is connected, the ops that wait fail with the attempt: an outage shows in the history as it happens, and not as a backlog after it.
+    /// Clients that are connected keep taking ops, so that one that is not never becomes the fastest way to fail.
+    async fn connect(&mut self) -> Option<Session> {
+        let hall = Arc::clone(&self.hall);
+        loop {
+            let attempt = Session::connect(&hall.target, hall.deadlines);
+            let attempt = tokio::select! {
+                biased;
+                () = hall.closing.cancelled() => return None,
+                attempt = attempt => attempt,
+            };
+            let error = match attempt {
+                Ok(session) => return Some(session),
+                Err(error) => error.op_error(),
+            };
+            if hall.connected.load(Ordering::Relaxed) == 0 {
+                hall.fail_waiting(self.process, &mut self.draws, &error);
+            }
+            let pause_ms = BACK_OFF_MS_MIN + self.jitter.below(BACK_OFF_MS_MAX - BACK_OFF_MS_MIN + 1);
+            tokio::select! {
+                biased;
+                () = hall.closing.cancelled() => return None,
+                () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
+            }
+        }
+    }
+
+    /// Performs ops until the session is lost (true) or the hall closes (false).
+    async fn serve(&mut self, mut session: Session) -> bool {
+        let hall = Arc::clone(&self.hall);
+        self.idle_since_ns = hall.clock().now_ns();
+        while session.is_open() {
+            // The goodbye first: an op that would be sent into a connection that is known to be gone would end unknown for no reason.
+            let due = tokio::select! {
+                biased;
+                error = session.gone() => {
+                    self.noticed(&error);
+                    return true;
+                }
+                due = hall.queue.next() => due,
+            };
+            let Some(due) = due else { return false };
+            if self.perform(&mut session, due).await == OpType::Info {
+                // Its outcome may still come to pass: the process retires, and nothing more is asked of its connection.
+                self.process = hall.sink.next_process();
+                return true;
+            }
+            self.idle_since_ns = hall.clock().now_ns();
+        }
+        true
+    }
+
+    async fn perform(&mut self, session: &mut Session, due: Due) -> OpType {
+        let hall = &self.hall;
+        hall.count_lateness(due, self.idle_since_ns, hall.clock().now_ns());
+        let workload = hall.mix.draw(&mut self.draws);
+        let (f, value) = workload.draw(&mut self.draws, &hall.sink);
+        let op = hall.sink.invoke(self.process, f, value.clone(), due.due_ns);
+        let outcome = tokio::select! {
+            biased;
+            outcome = workload.perform(session, &value, hall.op_timeout) => outcome,
+            () = hall.cutoff.cancelled() => given_up(value.clone()),
+        };
+        let Outcome { kind, value, error } = outcome;
+        hall.sink.complete(op, kind, value, error);
+        kind
+    }
+
+    fn noticed(&self, error: &SqlError) {
+        tracing::debug!(process = self.process, %error, "an idle session was lost");
+    }
+}
+
+fn given_up(value: Value) -> Outcome {
+    let message = "the run ended before the answer came".to_owned();
+    Outcome { kind: OpType::Info, value, error: Some(OpError { kind: ErrorKind::Timeout, number: None, message }) }
+}

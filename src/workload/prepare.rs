@@ -1,0 +1,77 @@
+//! What must be there before the first op: the database, its tables, the accounts and the sentinel row.
+
+use std::time::Duration;
+
+use super::bank::{ACCOUNTS, OPENING_BALANCE};
+use super::ledger::{digest_as_column, digest_of};
+use crate::sql::{Deadlines, Param, Session, SqlError, Target};
+
+/// The database of every run.
+pub const DATABASE: &str = "chaos";
+
+/// Creating a database on a slow volume takes seconds.
+const DDL: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_secs(10);
+const DEADLINES: Deadlines = Deadlines { connect: Duration::from_secs(5), login: Duration::from_secs(15) };
+
+const CREATE_DATABASE: &str = "IF DB_ID(N'chaos') IS NULL CREATE DATABASE chaos";
+const TABLES: [&str; 3] = [
+    "IF OBJECT_ID(N'dbo.ledger', N'U') IS NULL \
+     CREATE TABLE dbo.ledger (id BIGINT NOT NULL PRIMARY KEY, payload VARBINARY(256) NOT NULL, digest BIGINT NOT NULL)",
+    "IF OBJECT_ID(N'dbo.bank', N'U') IS NULL CREATE TABLE dbo.bank (id INT NOT NULL PRIMARY KEY, balance BIGINT NOT NULL)",
+    "IF OBJECT_ID(N'dbo.sentinel', N'U') IS NULL \
+     CREATE TABLE dbo.sentinel (id INT NOT NULL PRIMARY KEY, token NVARCHAR(128) NOT NULL, digest BIGINT NOT NULL)",
+];
+
+/// Creates database `chaos` and its tables where they are missing, and empties them: what an earlier run or an earlier attempt left would be taken for
+/// rows that nobody wrote. Opens every account with [`OPENING_BALANCE`]. May be called again.
+///
+/// # Errors
+/// When the engine cannot be reached or refuses a statement.
+pub async fn prepare(target: &Target) -> Result<(), SqlError> {
+    let mut master = Session::connect(&target.in_database("master"), DEADLINES).await?;
+    master.batch(CREATE_DATABASE, DDL).await?;
+    drop(master);
+    let mut session = Session::connect(&target.in_database(DATABASE), DEADLINES).await?;
+    for table in TABLES {
+        session.batch(table, DDL).await?;
+    }
+    for table in ["ledger", "bank", "sentinel"] {
+        session.batch(&format!("DELETE FROM dbo.{table}"), DDL).await?;
+    }
+    let accounts: Vec<String> = (0..ACCOUNTS).map(|account| format!("({account}, {OPENING_BALANCE})")).collect();
+    session.batch(&format!("INSERT INTO dbo.bank (id, balance) VALUES {}", accounts.join(", ")), QUICK).await?;
+    Ok(())
+}
+
+/// Writes the sentinel: a row that is acknowledged before the first fault, with a content that only this run has.
+///
+/// # Errors
+/// When it was not acknowledged.
+pub async fn sentinel_write(target: &Target, token: &str) -> Result<(), SqlError> {
+    let mut session = Session::connect(&target.in_database(DATABASE), DEADLINES).await?;
+    session.batch("DELETE FROM dbo.sentinel", QUICK).await?;
+    let digest = digest_as_column(digest_of(token.as_bytes()));
+    let params = [Param::Text(token), Param::I64(digest)];
+    session.execute("INSERT INTO dbo.sentinel (id, token, digest) VALUES (1, @P1, @P2)", &params, QUICK).await?;
+    Ok(())
+}
+
+/// Whether the sentinel is there with the content that was written. A missing row, table or database is an answer (`false`): a fresh volume has none.
+///
+/// # Errors
+/// When the engine could not be asked.
+pub async fn sentinel_read(target: &Target, token: &str) -> Result<bool, SqlError> {
+    const DATABASE_UNAVAILABLE: u32 = 4060;
+    const NO_SUCH_OBJECT: u32 = 208;
+    let read = async {
+        let mut session = Session::connect(&target.in_database(DATABASE), DEADLINES).await?;
+        let rows = session.query_rows("SELECT token, digest FROM dbo.sentinel WHERE id = 1", &[], QUICK).await?;
+        let Some(row) = rows.first() else { return Ok::<_, SqlError>(false) };
+        Ok(row.text(0)? == Some(token) && row.integer(1)? == Some(digest_as_column(digest_of(token.as_bytes()))))
+    };
+    match read.await {
+        Err(error) if matches!(error.number(), Some(DATABASE_UNAVAILABLE | NO_SUCH_OBJECT)) => Ok(false),
+        answer => answer,
+    }
+}
