@@ -1,10 +1,36 @@
 //! The API server: Kubernetes' HTTP API over the store.
+//!
+//! A request is read (`request`), routed (`route`), answered from the store, and written in the format that the client asked for
+//! (`respond`, `table`). Nothing here keeps state but the snapshots of lists that are read page by page.
+
+mod admin;
+mod budgets;
+mod decode;
+mod deleting;
+mod discovery;
+mod event_view;
+mod eviction;
+mod identity;
+mod listing;
+mod logs;
+mod openapi;
+mod ownership;
+mod patch;
+mod request;
+mod respond;
+mod route;
+mod scale;
+mod selector;
+mod server;
+mod streaming;
+mod table;
+mod writing;
 
 use std::sync::Arc;
 
-use crate::config::StartError;
 use crate::hooks::{LogSource, NodeControl};
-use crate::store::Store;
+
+pub use server::ApiServer;
 
 /// What the server asks of the nodes.
 #[derive(Clone)]
@@ -13,33 +39,4 @@ pub struct Hooks {
     pub node_control: Arc<dyn NodeControl>,
     /// Finds containers' logs.
     pub logs: Arc<dyn LogSource>,
-}
-
-/// A running API server.
-#[derive(Debug)]
-pub struct ApiServer {
-    url: String,
-}
-
-impl ApiServer {
-    /// Listens on a free port of 127.0.0.1.
-    ///
-    /// # Errors
-    /// When no port or no certificate can be had.
-    pub fn start(_store: Store, _hooks: Hooks, _token: Option<String>) -> Result<ApiServer, StartError> {
-        Ok(ApiServer { url: String::new() })
-    }
-
-    /// Where it listens.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The kubeconfig that leads to it, as YAML.
-    pub fn kubeconfig(&self) -> String {
-        String::new()
-    }
-
-    /// Ends it and every open connection.
-    pub async fn shutdown(self) {}
 }

@@ -17,6 +17,7 @@ mod resource;
 mod validation;
 mod watching;
 
+pub(crate) use admission::fill as fill_defaults;
 pub use error::{ApiError, Cause, Details};
 pub use memory::{CreateOptions, DeleteOptions, Deleted, Key, Part, Preconditions, Propagation, Store, StoreOptions, UpdateOptions};
 pub use metadata::{micro_time, now, text};
@@ -26,4 +27,5 @@ pub use resource::{
     PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, REPLICA_SETS, RESOURCES, ROLE_BINDINGS, ROLES, RULES_REVIEWS, Resource, SECRETS,
     SERVICE_ACCOUNTS, SERVICES, STATEFUL_SETS, STORAGE_CLASSES, VOLUME_ATTACHMENTS,
 };
+pub(crate) use watching::event_line;
 pub use watching::{EventKind, Watch, WatchEvent};

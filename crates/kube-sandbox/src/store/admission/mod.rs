@@ -23,7 +23,7 @@ pub(super) struct Context<'a> {
 }
 
 /// Fills in the defaults that every write gets.
-pub(super) fn fill(resource: &Resource, object: &mut Value) {
+pub(crate) fn fill(resource: &Resource, object: &mut Value) {
     if resource == &PODS {
         pod::defaults(section(object, "spec"), true);
     } else if resource == &DEPLOYMENTS {
