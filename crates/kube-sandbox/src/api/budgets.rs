@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::selector::matches_object_selector;
-use crate::store::{
-    ApiError, DEPLOYMENTS, DISRUPTION_BUDGETS, Key, PODS, Part, Preconditions, REPLICA_SETS,
-    STATEFUL_SETS, Store, text,
-};
+use crate::store::{ApiError, DEPLOYMENTS, DISRUPTION_BUDGETS, Key, PODS, Part, Preconditions, REPLICA_SETS, STATEFUL_SETS, Store, text};
 
 /// What a budget allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,29 +58,18 @@ fn refresh(store: &Store) {
             Ok(())
         };
         // A budget that was deleted meanwhile needs no status.
-        let _ = store.update(
-            &Key::of(&DISRUPTION_BUDGETS, &budget),
-            &Preconditions::default(),
-            Part::Status,
-            &mut change,
-        );
+        let _ = store.update(&Key::of(&DISRUPTION_BUDGETS, &budget), &Preconditions::default(), Part::Status, &mut change);
     }
 }
 
 /// Whether the budget covers the pod.
 pub(super) fn covers(budget: &Value, pod: &Value) -> bool {
-    budget
-        .pointer("/spec/selector")
-        .is_some_and(|selector| matches_object_selector(selector, pod))
+    budget.pointer("/spec/selector").is_some_and(|selector| matches_object_selector(selector, pod))
 }
 
 /// Whether the pod is ready and stays.
 pub(super) fn is_healthy(pod: &Value) -> bool {
-    let mut conditions = pod
-        .pointer("/status/conditions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let mut conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     pod.pointer("/metadata/deletionTimestamp").is_none()
         && conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
@@ -91,17 +77,9 @@ pub(super) fn is_healthy(pod: &Value) -> bool {
 /// What a budget allows, from the pods as they are.
 pub(super) fn balance(store: &Store, budget: &Value) -> Balance {
     let namespace = text(budget, "/metadata/namespace");
-    let pods: Vec<Arc<Value>> = store
-        .list(&PODS, Some(namespace))
-        .0
-        .into_iter()
-        .filter(|pod| covers(budget, pod))
-        .collect();
+    let pods: Vec<Arc<Value>> = store.list(&PODS, Some(namespace)).0.into_iter().filter(|pod| covers(budget, pod)).collect();
     let healthy = count(pods.iter().filter(|pod| is_healthy(pod)).count());
-    let (expected, desired) = match (
-        budget.pointer("/spec/minAvailable"),
-        budget.pointer("/spec/maxUnavailable"),
-    ) {
+    let (expected, desired) = match (budget.pointer("/spec/minAvailable"), budget.pointer("/spec/maxUnavailable")) {
         (Some(Value::Number(least)), _) => (count(pods.len()), least.as_i64().unwrap_or(0)),
         (Some(least), _) => {
             let expected = expected_scale(store, namespace, &pods);
@@ -113,17 +91,8 @@ pub(super) fn balance(store: &Store, budget: &Value) -> Balance {
         }
         (None, None) => (count(pods.len()), 0),
     };
-    let allowed = if expected == 0 {
-        0
-    } else {
-        (healthy - desired).max(0)
-    };
-    Balance {
-        expected,
-        healthy,
-        desired,
-        allowed,
-    }
+    let allowed = if expected == 0 { 0 } else { (healthy - desired).max(0) };
+    Balance { expected, healthy, desired, allowed }
 }
 
 fn count(length: usize) -> i64 {
@@ -147,9 +116,7 @@ fn expected_scale(store: &Store, namespace: &str, pods: &[Arc<Value>]) -> i64 {
     let mut seen = BTreeSet::new();
     let mut expected = 0;
     for pod in pods {
-        let Some(owner) =
-            controller(pod).filter(|owner| seen.insert(text(owner, "/uid").to_owned()))
-        else {
+        let Some(owner) = controller(pod).filter(|owner| seen.insert(text(owner, "/uid").to_owned())) else {
             expected += i64::from(controller(pod).is_none());
             continue;
         };
@@ -158,20 +125,15 @@ fn expected_scale(store: &Store, namespace: &str, pods: &[Arc<Value>]) -> i64 {
             "StatefulSet" => &STATEFUL_SETS,
             _ => continue,
         };
-        let Some(owner) = store.get(&Key::namespaced(resource, namespace, text(owner, "/name")))
-        else {
+        let Some(owner) = store.get(&Key::namespaced(resource, namespace, text(owner, "/name"))) else {
             continue;
         };
-        let above = controller(&owner)
-            .filter(|above| text(above, "/kind") == "Deployment")
-            .map(|above| text(above, "/name").to_owned());
+        let above = controller(&owner).filter(|above| text(above, "/kind") == "Deployment").map(|above| text(above, "/name").to_owned());
         match above {
             Some(name) if !seen.insert(format!("deployment {name}")) => {}
             Some(name) => {
                 let deployment = store.get(&Key::namespaced(&DEPLOYMENTS, namespace, name));
-                expected += deployment
-                    .and_then(|deployment| deployment["spec"]["replicas"].as_i64())
-                    .unwrap_or(0);
+                expected += deployment.and_then(|deployment| deployment["spec"]["replicas"].as_i64()).unwrap_or(0);
             }
             None => expected += owner["spec"]["replicas"].as_i64().unwrap_or(0),
         }
@@ -180,8 +142,6 @@ fn expected_scale(store: &Store, namespace: &str, pods: &[Arc<Value>]) -> i64 {
 }
 
 fn controller(object: &Value) -> Option<&Value> {
-    let owners = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array)?;
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array)?;
     owners.iter().find(|owner| owner["controller"] == true)
 }

@@ -8,25 +8,12 @@ use super::request::Call;
 use super::respond::{self, Reply};
 use crate::store::{RESOURCES, Resource};
 
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 fn groups() -> Vec<(&'static str, &'static str)> {
     let mut seen = BTreeSet::new();
-    RESOURCES
-        .iter()
-        .map(|row| (row.group, row.version))
-        .filter(|pair| !pair.0.is_empty() && seen.insert(*pair))
-        .collect()
+    RESOURCES.iter().map(|row| (row.group, row.version)).filter(|pair| !pair.0.is_empty() && seen.insert(*pair)).collect()
 }
 
 /// The paths that the root lists.
@@ -36,17 +23,7 @@ pub(super) fn paths() -> Vec<String> {
         paths.push(format!("/apis/{group}"));
         paths.push(format!("/apis/{group}/{version}"));
     }
-    paths.extend(
-        [
-            "/healthz",
-            "/livez",
-            "/openapi/v2",
-            "/openapi/v3",
-            "/readyz",
-            "/version",
-        ]
-        .map(str::to_owned),
-    );
+    paths.extend(["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
     paths
 }
 
@@ -61,10 +38,7 @@ pub(super) fn answer(call: &Call, path: &[&str]) -> Option<Reply> {
             json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [] })
         }
         ["apis"] => {
-            let groups: Vec<Value> = groups()
-                .iter()
-                .map(|(group, version)| group_document(group, version))
-                .collect();
+            let groups: Vec<Value> = groups().iter().map(|(group, version)| group_document(group, version)).collect();
             json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
         }
         ["api", "v1"] => resource_list("", "v1"),
@@ -99,10 +73,7 @@ fn aggregate(groups: &[(&str, &str)]) -> Reply {
 }
 
 fn rows<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Resource> + 'a {
-    RESOURCES
-        .iter()
-        .copied()
-        .filter(move |row| row.group == group && row.version == version)
+    RESOURCES.iter().copied().filter(move |row| row.group == group && row.version == version)
 }
 
 fn verbs(row: &Resource) -> &'static [&'static str] {
@@ -183,10 +154,6 @@ fn resource_list(group: &str, version: &str) -> Value {
             resources.push(entry);
         }
     }
-    let group_version = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources })
 }

@@ -17,11 +17,7 @@ const RENAMED: [(&str, &str); 7] = [
     ("reportingComponent", "reportingController"),
 ];
 
-fn rename(
-    object: &mut Value,
-    pairs: impl Iterator<Item = (&'static str, &'static str)>,
-    resource: &Resource,
-) {
+fn rename(object: &mut Value, pairs: impl Iterator<Item = (&'static str, &'static str)>, resource: &Resource) {
     let Some(map) = object.as_object_mut() else {
         return;
     };
@@ -46,11 +42,7 @@ pub(super) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
 /// What a client of `resource` sent, as it is stored.
 pub(super) fn inward(resource: &Resource, mut object: Value) -> Value {
     if resource == &EVENTS_V1 {
-        rename(
-            &mut object,
-            RENAMED.into_iter().map(|(core, new)| (new, core)),
-            &EVENTS,
-        );
+        rename(&mut object, RENAMED.into_iter().map(|(core, new)| (new, core)), &EVENTS);
     }
     object
 }

@@ -16,59 +16,34 @@ use crate::store::{ApiError, Cause, DISRUPTION_BUDGETS, PODS, text};
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// POST of a pod's `eviction`.
-pub(super) async fn evict(
-    shared: &Shared,
-    call: &mut Call,
-    target: &Target,
-) -> Result<Reply, ApiError> {
+pub(super) async fn evict(shared: &Shared, call: &mut Call, target: &Target) -> Result<Reply, ApiError> {
     let body = call.json().await?;
     let (kind, version) = (text(&body, "/kind"), text(&body, "/apiVersion"));
     if !matches!(kind, "" | "Eviction") || !matches!(version, "" | "policy/v1" | "policy/v1beta1") {
-        return Err(ApiError::bad_request(format!(
-            "{version} {kind} cannot be handled as an Eviction of policy/v1"
-        )));
+        return Err(ApiError::bad_request(format!("{version} {kind} cannot be handled as an Eviction of policy/v1")));
     }
     let said = text(&body, "/metadata/name");
     let key = target.key();
     if !said.is_empty() && said != key.name {
-        return Err(ApiError::bad_request(
-            "name in URL does not match name in Eviction object",
-        ));
+        return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
     let mut options = deleting::options(&body["deleteOptions"], call)?;
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let pod = shared
-        .store
-        .get(&key)
-        .ok_or_else(|| ApiError::not_found(&PODS, &key.name))?;
-    let terminal = matches!(
-        text(&pod, "/status/phase"),
-        "Succeeded" | "Failed" | "Pending"
-    );
+    let pod = shared.store.get(&key).ok_or_else(|| ApiError::not_found(&PODS, &key.name))?;
+    let terminal = matches!(text(&pod, "/status/phase"), "Succeeded" | "Failed" | "Pending");
     if !terminal && pod.pointer("/metadata/deletionTimestamp").is_none() {
         ask_budgets(shared, target, &pod)?;
     }
     // What was checked is what goes, not a successor of the same name.
-    options
-        .preconditions
-        .uid
-        .get_or_insert_with(|| text(&pod, "/metadata/uid").to_owned());
+    options.preconditions.uid.get_or_insert_with(|| text(&pod, "/metadata/uid").to_owned());
     shared.store.delete(&key, &options)?;
     drop(turn);
-    Ok(respond::json(
-        201,
-        &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
-    ))
+    Ok(respond::json(201, &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 })))
 }
 
 fn ask_budgets(shared: &Shared, target: &Target, pod: &serde_json::Value) -> Result<(), ApiError> {
-    let (budgets, _) = shared
-        .store
-        .list(&DISRUPTION_BUDGETS, target.namespace.as_deref());
-    let covering: Vec<_> = budgets
-        .into_iter()
-        .filter(|budget| covers(budget, pod))
-        .collect();
+    let (budgets, _) = shared.store.list(&DISRUPTION_BUDGETS, target.namespace.as_deref());
+    let covering: Vec<_> = budgets.into_iter().filter(|budget| covers(budget, pod)).collect();
     let budget = match covering.as_slice() {
         [] => return Ok(()),
         [one] => one,
@@ -88,19 +63,7 @@ fn ask_budgets(shared: &Shared, target: &Target, pod: &serde_json::Value) -> Res
         return Ok(());
     }
     let name = text(budget, "/metadata/name");
-    let message = format!(
-        "The disruption budget {name} needs {} healthy pods and has {} currently",
-        balance.desired, balance.healthy
-    );
-    let cause = Cause {
-        reason: "DisruptionBudget",
-        message,
-        field: String::new(),
-    };
-    Err(ApiError::new(
-        429,
-        "TooManyRequests",
-        "Cannot evict pod as it would violate the pod's disruption budget.",
-    )
-    .with_causes(vec![cause]))
+    let message = format!("The disruption budget {name} needs {} healthy pods and has {} currently", balance.desired, balance.healthy);
+    let cause = Cause { reason: "DisruptionBudget", message, field: String::new() };
+    Err(ApiError::new(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.").with_causes(vec![cause]))
 }

@@ -25,41 +25,23 @@ impl Identity {
         let failed = |error: &dyn std::fmt::Display| StartError::Certificate(error.to_string());
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "kube-sandbox");
+        authority.distinguished_name.push(DnType::CommonName, "kube-sandbox");
         let key = KeyPair::generate().map_err(|error| failed(&error))?;
-        let authority =
-            CertifiedIssuer::self_signed(authority, key).map_err(|error| failed(&error))?;
-        let names = [
-            "127.0.0.1",
-            "localhost",
-            "kubernetes",
-            "kubernetes.default.svc",
-        ]
-        .map(str::to_owned);
+        let authority = CertifiedIssuer::self_signed(authority, key).map_err(|error| failed(&error))?;
+        let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"].map(str::to_owned);
         let mut params = CertificateParams::new(names).map_err(|error| failed(&error))?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
+        params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         let key = KeyPair::generate().map_err(|error| failed(&error))?;
-        let certificate = params
-            .signed_by(&key, &authority)
+        let certificate = params.signed_by(&key, &authority).map_err(|error| failed(&error))?;
+        let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| failed(&error))?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(&error))?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], private)
             .map_err(|error| failed(&error))?;
-        let private =
-            PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| failed(&error))?;
-        let mut config =
-            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| failed(&error))?
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.der().clone()], private)
-                .map_err(|error| failed(&error))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Identity {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-            authority_pem: authority.pem(),
-        })
+        Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), authority_pem: authority.pem() })
     }
 }
 

@@ -20,38 +20,20 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// GET of a pod's `log`.
-pub(super) fn answer(
-    shared: &Arc<Shared>,
-    call: &Call,
-    target: &Target,
-) -> Result<Reply, ApiError> {
+pub(super) fn answer(shared: &Arc<Shared>, call: &Call, target: &Target) -> Result<Reply, ApiError> {
     refuse_unserved(call)?;
     let key = target.key();
-    let pod = shared
-        .store
-        .get(&key)
-        .ok_or_else(|| ApiError::not_found(&PODS, &key.name))?;
+    let pod = shared.store.get(&key).ok_or_else(|| ApiError::not_found(&PODS, &key.name))?;
     let container = container_name(&pod, call.query.get("container"))?;
     let previous = call.query.on("previous");
-    let (namespace, uid) = (
-        text(&pod, "/metadata/namespace"),
-        text(&pod, "/metadata/uid"),
-    );
-    let path = shared
-        .hooks
-        .logs
-        .open(namespace, &key.name, uid, &container, previous);
+    let (namespace, uid) = (text(&pod, "/metadata/namespace"), text(&pod, "/metadata/uid"));
+    let path = shared.hooks.logs.open(namespace, &key.name, uid, &container, previous);
     let path = path.ok_or_else(|| absent(&pod, &container, previous))?;
-    let broken = |error: &std::io::Error| {
-        ApiError::internal(format!("log of container {container:?}: {error}"))
-    };
+    let broken = |error: &std::io::Error| ApiError::internal(format!("log of container {container:?}: {error}"));
     let mut file = std::fs::File::open(&path).map_err(|error| broken(&error))?;
     let tail = call.query.number::<u64>("tailLines")?;
-    let start = tail
-        .map_or(Ok(0), |lines| tail_start(&mut file, lines))
-        .map_err(|error| broken(&error))?;
-    file.seek(SeekFrom::Start(start))
-        .map_err(|error| broken(&error))?;
+    let start = tail.map_or(Ok(0), |lines| tail_start(&mut file, lines)).map_err(|error| broken(&error))?;
+    file.seek(SeekFrom::Start(start)).map_err(|error| broken(&error))?;
     let follow = call.query.on("follow") && !previous;
     let reader = Reader {
         file: File::from_std(file),
@@ -68,49 +50,33 @@ pub(super) fn answer(
 /// Lines carry no time in the file, so what needs their time is refused and not ignored.
 fn refuse_unserved(call: &Call) -> Result<(), ApiError> {
     if call.query.on("timestamps") {
-        return Err(ApiError::not_implemented(
-            "the sandbox keeps no timestamps with log lines",
-        ));
+        return Err(ApiError::not_implemented("the sandbox keeps no timestamps with log lines"));
     }
     for name in ["sinceSeconds", "sinceTime"] {
         if call.query.get(name).is_some_and(|value| !value.is_empty()) {
-            return Err(ApiError::not_implemented(format!(
-                "the sandbox keeps no timestamps with log lines, so {name} cannot be served"
-            )));
+            return Err(ApiError::not_implemented(format!("the sandbox keeps no timestamps with log lines, so {name} cannot be served")));
         }
     }
     match call.query.get("stream") {
         None | Some("" | "All") => Ok(()),
-        Some(_) => Err(ApiError::not_implemented(
-            "the sandbox keeps one log for both output streams",
-        )),
+        Some(_) => Err(ApiError::not_implemented("the sandbox keeps one log for both output streams")),
     }
 }
 
 fn names(pod: &Value) -> Vec<&str> {
     let lists = ["/spec/initContainers", "/spec/containers"];
-    let containers = lists
-        .iter()
-        .filter_map(|list| pod.pointer(list).and_then(Value::as_array))
-        .flatten();
-    containers
-        .map(|container| text(container, "/name"))
-        .collect()
+    let containers = lists.iter().filter_map(|list| pod.pointer(list).and_then(Value::as_array)).flatten();
+    containers.map(|container| text(container, "/name")).collect()
 }
 
 fn container_name(pod: &Value, wanted: Option<&str>) -> Result<String, ApiError> {
     let (names, pod) = (names(pod), text(pod, "/metadata/name"));
     match (wanted.filter(|wanted| !wanted.is_empty()), names.as_slice()) {
         (Some(wanted), _) if names.contains(&wanted) => Ok(wanted.to_owned()),
-        (Some(wanted), _) => Err(ApiError::bad_request(format!(
-            "container {wanted} is not valid for pod {pod}"
-        ))),
+        (Some(wanted), _) => Err(ApiError::bad_request(format!("container {wanted} is not valid for pod {pod}"))),
         (None, [only]) => Ok((*only).to_owned()),
         (None, _) => {
-            let message = format!(
-                "a container name must be specified for pod {pod}, choose one of: [{}]",
-                names.join(" ")
-            );
+            let message = format!("a container name must be specified for pod {pod}, choose one of: [{}]", names.join(" "));
             Err(ApiError::bad_request(message))
         }
     }
@@ -118,29 +84,18 @@ fn container_name(pod: &Value, wanted: Option<&str>) -> Result<String, ApiError>
 
 fn status<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
     let lists = ["/status/containerStatuses", "/status/initContainerStatuses"];
-    let mut statuses = lists
-        .iter()
-        .filter_map(|list| pod.pointer(list).and_then(Value::as_array))
-        .flatten();
+    let mut statuses = lists.iter().filter_map(|list| pod.pointer(list).and_then(Value::as_array)).flatten();
     statuses.find(|status| text(status, "/name") == container)
 }
 
 fn absent(pod: &Value, container: &str, previous: bool) -> ApiError {
     let name = text(pod, "/metadata/name");
     if previous {
-        return ApiError::bad_request(format!(
-            "previous terminated container {container:?} in pod {name:?} not found"
-        ));
+        return ApiError::bad_request(format!("previous terminated container {container:?} in pod {name:?} not found"));
     }
     let reason = status(pod, container).map_or("", |status| text(status, "/state/waiting/reason"));
-    let reason = if reason.is_empty() {
-        "ContainerCreating"
-    } else {
-        reason
-    };
-    ApiError::bad_request(format!(
-        "container {container:?} in pod {name:?} is waiting to start: {reason}"
-    ))
+    let reason = if reason.is_empty() { "ContainerCreating" } else { reason };
+    ApiError::bad_request(format!("container {container:?} in pod {name:?} is waiting to start: {reason}"))
 }
 
 /// Where the last lines begin.
@@ -182,28 +137,16 @@ struct Alive {
 
 impl Alive {
     fn new(store: &Store, key: Key, pod: &Value, container: &str) -> Alive {
-        let restarts =
-            status(pod, container).map_or(Value::Null, |status| status["restartCount"].clone());
-        Alive {
-            store: store.clone(),
-            key,
-            uid: text(pod, "/metadata/uid").to_owned(),
-            container: container.to_owned(),
-            restarts,
-        }
+        let restarts = status(pod, container).map_or(Value::Null, |status| status["restartCount"].clone());
+        Alive { store: store.clone(), key, uid: text(pod, "/metadata/uid").to_owned(), container: container.to_owned(), restarts }
     }
 
     fn check(&self) -> bool {
-        let Some(pod) = self
-            .store
-            .get(&self.key)
-            .filter(|pod| text(pod, "/metadata/uid") == self.uid)
-        else {
+        let Some(pod) = self.store.get(&self.key).filter(|pod| text(pod, "/metadata/uid") == self.uid) else {
             return false;
         };
-        status(&pod, &self.container).is_none_or(|status| {
-            status["restartCount"] == self.restarts && status.pointer("/state/terminated").is_none()
-        })
+        status(&pod, &self.container)
+            .is_none_or(|status| status["restartCount"] == self.restarts && status.pointer("/state/terminated").is_none())
     }
 }
 

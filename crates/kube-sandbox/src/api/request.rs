@@ -28,23 +28,10 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn new(request: Request<Incoming>) -> Result<Call, ApiError> {
         let (head, body) = request.into_parts();
-        let segments = head
-            .uri
-            .path()
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .map(|segment| decode(segment, false));
-        let segments = segments
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| ApiError::bad_request("malformed path"))?;
+        let segments = head.uri.path().split('/').filter(|segment| !segment.is_empty()).map(|segment| decode(segment, false));
+        let segments = segments.collect::<Option<Vec<_>>>().ok_or_else(|| ApiError::bad_request("malformed path"))?;
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
-        Ok(Call {
-            method: head.method,
-            segments,
-            query,
-            headers: head.headers,
-            body: Some(body),
-        })
+        Ok(Call { method: head.method, segments, query, headers: head.headers, body: Some(body) })
     }
 
     /// The body, read to its end.
@@ -52,20 +39,15 @@ impl Call {
         let Some(body) = self.body.take() else {
             return Ok(Bytes::new());
         };
-        let read =
-            tokio::time::timeout(BODY_WAIT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
-        let read = read.map_err(|_| {
-            ApiError::new(408, "Timeout", "the request body did not arrive in time")
-        })?;
+        let read = tokio::time::timeout(BODY_WAIT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+        let read = read.map_err(|_| ApiError::new(408, "Timeout", "the request body did not arrive in time"))?;
         match read {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 let message = format!("Request entity too large: limit is {BODY_BYTES_MAX}");
                 Err(ApiError::new(413, "RequestEntityTooLarge", message))
             }
-            Err(error) => Err(ApiError::bad_request(format!(
-                "the request body could not be read: {error}"
-            ))),
+            Err(error) => Err(ApiError::bad_request(format!("the request body could not be read: {error}"))),
         }
     }
 
@@ -73,9 +55,8 @@ impl Call {
     pub(super) async fn json(&mut self) -> Result<Value, ApiError> {
         let media = self.media_type();
         if !matches!(media.as_str(), "" | "application/json") {
-            let message = format!(
-                "the body of the request was in an unknown format - accepted media types include: application/json (got {media})"
-            );
+            let message =
+                format!("the body of the request was in an unknown format - accepted media types include: application/json (got {media})");
             return Err(ApiError::new(415, "UnsupportedMediaType", message));
         }
         let bytes = self.bytes().await?;
@@ -84,19 +65,11 @@ impl Call {
 
     /// The content type without its parameters.
     pub(super) fn media_type(&self) -> String {
-        self.header(CONTENT_TYPE)
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
+        self.header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
     fn header(&self, name: hyper::header::HeaderName) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The format that the client likes best among those that exist.
@@ -128,22 +101,10 @@ impl Call {
 
     /// Who writes, as field ownership records it.
     pub(super) fn manager(&self) -> String {
-        let agent = self
-            .header(USER_AGENT)
-            .split(['/', ' '])
-            .next()
-            .unwrap_or_default();
+        let agent = self.header(USER_AGENT).split(['/', ' ']).next().unwrap_or_default();
         let name = self.query.get("fieldManager").unwrap_or(agent);
-        let name: String = name
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .take(128)
-            .collect();
-        if name.is_empty() {
-            "unknown".to_owned()
-        } else {
-            name
-        }
+        let name: String = name.chars().filter(|letter| !letter.is_control()).take(128).collect();
+        if name.is_empty() { "unknown".to_owned() } else { name }
     }
 }
 
@@ -152,9 +113,7 @@ pub(super) fn dry_run(value: Option<&str>) -> Result<bool, ApiError> {
     match value {
         None | Some("") => Ok(false),
         Some("All") => Ok(true),
-        Some(other) => Err(ApiError::bad_request(format!(
-            "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-        ))),
+        Some(other) => Err(ApiError::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\""))),
     }
 }
 
@@ -163,11 +122,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     if bytes.is_empty() {
         return Err(ApiError::bad_request("the request body is empty"));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
-        ApiError::bad_request(format!(
-            "the object provided is unrecognized (must be JSON): {error}"
-        ))
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(format!("the object provided is unrecognized (must be JSON): {error}")))
 }
 
 /// How objects are sent.
@@ -189,17 +145,10 @@ impl Format {
         }
         let parameters: Vec<&str> = parts.collect();
         let has = |wanted: &str| parameters.contains(&wanted);
-        match parameters
-            .iter()
-            .find_map(|parameter| parameter.strip_prefix("as="))
-        {
+        match parameters.iter().find_map(|parameter| parameter.strip_prefix("as=")) {
             None => Some(Format::Json),
             Some("Table") if has("g=meta.k8s.io") && has("v=v1") => Some(Format::Table),
-            Some("PartialObjectMetadata" | "PartialObjectMetadataList")
-                if has("g=meta.k8s.io") && has("v=v1") =>
-            {
-                Some(Format::Metadata)
-            }
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") if has("g=meta.k8s.io") && has("v=v1") => Some(Format::Metadata),
             Some(_) => None,
         }
     }
@@ -215,17 +164,11 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Some((decode(name, true)?, decode(value, true)?))
         });
-        pairs
-            .collect::<Option<Vec<_>>>()
-            .map(Query)
-            .ok_or_else(|| ApiError::bad_request("malformed query"))
+        pairs.collect::<Option<Vec<_>>>().map(Query).ok_or_else(|| ApiError::bad_request("malformed query"))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether a switch is on.
@@ -238,9 +181,7 @@ impl Query {
         let Some(text) = self.get(name).filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
-        text.parse().map(Some).map_err(|_| {
-            ApiError::bad_request(format!("{name}: Invalid value: {text:?}: must be a number"))
-        })
+        text.parse().map(Some).map_err(|_| ApiError::bad_request(format!("{name}: Invalid value: {text:?}: must be a number")))
     }
 }
 

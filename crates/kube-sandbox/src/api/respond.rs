@@ -21,8 +21,7 @@ pub(super) const JSON: &str = "application/json";
 /// A response with a body that is at hand.
 pub(super) fn whole(code: u16, content_type: &str, body: impl Into<Bytes>) -> Reply {
     let mut response = Response::new(Full::new(body.into()).boxed_unsync());
-    *response.status_mut() =
-        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(value) = HeaderValue::from_str(content_type) {
         response.headers_mut().insert(CONTENT_TYPE, value);
     }
@@ -33,9 +32,7 @@ pub(super) fn whole(code: u16, content_type: &str, body: impl Into<Bytes>) -> Re
 pub(super) fn json(code: u16, value: &impl Serialize) -> Reply {
     match serde_json::to_vec(value) {
         Ok(body) => whole(code, JSON, body),
-        Err(error) => failure(&ApiError::internal(format!(
-            "response cannot be written: {error}"
-        ))),
+        Err(error) => failure(&ApiError::internal(format!("response cannot be written: {error}"))),
     }
 }
 
@@ -43,11 +40,7 @@ pub(super) fn json(code: u16, value: &impl Serialize) -> Reply {
 pub(super) fn failure(error: &ApiError) -> Reply {
     let mut response = json(error.code, &error.status());
     let headers = response.headers_mut();
-    if let Some(seconds) = error
-        .details
-        .as_ref()
-        .and_then(|details| details.retry_after_seconds)
-    {
+    if let Some(seconds) = error.details.as_ref().and_then(|details| details.retry_after_seconds) {
         headers.insert("Retry-After", HeaderValue::from(seconds));
     }
     if error.code == 401 {
@@ -57,10 +50,7 @@ pub(super) fn failure(error: &ApiError) -> Reply {
 }
 
 /// A body that is made while it is sent. The stream is only asked for more when the client has taken what it got.
-pub(super) fn stream(
-    content_type: &str,
-    chunks: impl Stream<Item = Bytes> + Send + 'static,
-) -> Reply {
+pub(super) fn stream(content_type: &str, chunks: impl Stream<Item = Bytes> + Send + 'static) -> Reply {
     use futures::StreamExt;
     let frames = chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());

@@ -8,9 +8,7 @@ use serde_json::json;
 use super::request::Call;
 use super::respond::{self, Reply};
 use super::server::Shared;
-use super::{
-    admin, deleting, discovery, eviction, listing, logs, openapi, scale, streaming, writing,
-};
+use super::{admin, deleting, discovery, eviction, listing, logs, openapi, scale, streaming, writing};
 use crate::store::{ApiError, EVENTS, EVENTS_V1, Key, Resource};
 
 /// A resource's path, taken apart.
@@ -26,39 +24,21 @@ pub(super) struct Target {
 impl Target {
     /// The resource under which the objects are stored: `events.k8s.io` is another view of core events.
     pub(super) fn stored(&self) -> &'static Resource {
-        if self.resource == &EVENTS_V1 {
-            &EVENTS
-        } else {
-            self.resource
-        }
+        if self.resource == &EVENTS_V1 { &EVENTS } else { self.resource }
     }
 
     /// The key of the named object.
     pub(super) fn key(&self) -> Key {
-        Key {
-            resource: self.stored(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone().unwrap_or_default(),
-        }
+        Key { resource: self.stored(), namespace: self.namespace.clone(), name: self.name.clone().unwrap_or_default() }
     }
 }
 
 fn unknown() -> ApiError {
-    ApiError::new(
-        404,
-        "NotFound",
-        "the server could not find the requested resource",
-    )
-    .with_causes(Vec::new())
+    ApiError::new(404, "NotFound", "the server could not find the requested resource").with_causes(Vec::new())
 }
 
 fn wrong_method() -> ApiError {
-    ApiError::new(
-        405,
-        "MethodNotAllowed",
-        "the server does not allow this method on the requested resource",
-    )
-    .with_causes(Vec::new())
+    ApiError::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource").with_causes(Vec::new())
 }
 
 /// Answers a request.
@@ -86,9 +66,7 @@ pub(super) async fn dispatch(shared: &Arc<Shared>, call: &mut Call) -> Result<Re
 fn target(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
     let (namespace, rest) = match rest {
         ["namespaces", _, "status" | "finalize"] => (None, rest),
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => {
-            (Some((*namespace).to_owned()), rest)
-        }
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
         rest => (None, rest),
     };
     let (plural, name, sub) = match rest {
@@ -99,33 +77,18 @@ fn target(group: &str, version: &str, rest: &[&str]) -> Option<Target> {
     };
     let resource = Resource::find(group, version, plural)?;
     // A namespaced object has no path without its namespace, and a cluster's object none with one.
-    if (namespace.is_some() && !resource.namespaced)
-        || (name.is_some() && resource.namespaced && namespace.is_none())
-    {
+    if (namespace.is_some() && !resource.namespaced) || (name.is_some() && resource.namespaced && namespace.is_none()) {
         return None;
     }
-    Some(Target {
-        resource,
-        namespace,
-        name: name.map(str::to_owned),
-        sub: sub.map(str::to_owned),
-    })
+    Some(Target { resource, namespace, name: name.map(str::to_owned), sub: sub.map(str::to_owned) })
 }
 
 async fn answer(shared: &Arc<Shared>, call: &mut Call, target: &Target) -> Result<Reply, ApiError> {
     if target.resource.review {
-        return if call.method == Method::POST && target.name.is_none() {
-            review(call, target).await
-        } else {
-            Err(wrong_method())
-        };
+        return if call.method == Method::POST && target.name.is_none() { review(call, target).await } else { Err(wrong_method()) };
     }
     let method = call.method.as_str().to_owned();
-    match (
-        method.as_str(),
-        target.name.is_some(),
-        target.sub.as_deref(),
-    ) {
+    match (method.as_str(), target.name.is_some(), target.sub.as_deref()) {
         ("GET", _, None) if call.query.on("watch") => streaming::watch(shared, call, target),
         ("GET", false, None) => listing::list(shared, call, target),
         ("GET", true, None) => listing::get(shared, call, target),
@@ -139,13 +102,7 @@ async fn answer(shared: &Arc<Shared>, call: &mut Call, target: &Target) -> Resul
     }
 }
 
-async fn subresource(
-    shared: &Arc<Shared>,
-    call: &mut Call,
-    target: &Target,
-    method: &str,
-    sub: &str,
-) -> Result<Reply, ApiError> {
+async fn subresource(shared: &Arc<Shared>, call: &mut Call, target: &Target, method: &str, sub: &str) -> Result<Reply, ApiError> {
     match (target.resource.plural, sub) {
         (_, "status") if target.resource.status => match method {
             "GET" => listing::get(shared, call, target),
@@ -154,23 +111,14 @@ async fn subresource(
             _ => Err(wrong_method()),
         },
         (_, "scale") if target.resource.scale => scale::answer(shared, call, target).await,
-        ("namespaces", "finalize") if method == "PUT" => {
-            writing::finalize(shared, call, target).await
-        }
+        ("namespaces", "finalize") if method == "PUT" => writing::finalize(shared, call, target).await,
         ("pods", "log") if method == "GET" => logs::answer(shared, call, target),
         ("pods", "eviction") if method == "POST" => eviction::evict(shared, call, target).await,
         ("pods", "binding") if method == "POST" => writing::bind(shared, call, target).await,
-        ("pods", "log" | "eviction" | "binding") | ("namespaces", "finalize") => {
-            Err(wrong_method())
-        }
-        (
-            "pods",
-            "exec" | "attach" | "portforward" | "proxy" | "ephemeralcontainers" | "resize",
-        )
+        ("pods", "log" | "eviction" | "binding") | ("namespaces", "finalize") => Err(wrong_method()),
+        ("pods", "exec" | "attach" | "portforward" | "proxy" | "ephemeralcontainers" | "resize")
         | ("services" | "nodes", "proxy")
-        | ("serviceaccounts", "token") => Err(ApiError::not_implemented(format!(
-            "the sandbox does not serve {sub}"
-        ))),
+        | ("serviceaccounts", "token") => Err(ApiError::not_implemented(format!("the sandbox does not serve {sub}"))),
         _ => Err(unknown()),
     }
 }
@@ -211,39 +159,15 @@ mod tests {
     fn paths_lead_to_resources() {
         let found = |group: &str, path: &str| {
             let rest: Vec<&str> = path.split('/').collect();
-            target(group, "v1", &rest).map(|target| {
-                (
-                    target.resource.plural,
-                    target.namespace,
-                    target.name,
-                    target.sub,
-                )
-            })
+            target(group, "v1", &rest).map(|target| (target.resource.plural, target.namespace, target.name, target.sub))
         };
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(found("", "pods"), Some(("pods", None, None, None)));
-        assert_eq!(
-            found("", "namespaces/a/pods/b/log"),
-            Some(("pods", text("a"), text("b"), text("log")))
-        );
-        assert_eq!(
-            found("", "namespaces/a"),
-            Some(("namespaces", None, text("a"), None))
-        );
-        assert_eq!(
-            found("", "namespaces/a/status"),
-            Some(("namespaces", None, text("a"), text("status")))
-        );
-        assert_eq!(
-            found("apps", "namespaces/a/deployments/d/scale"),
-            Some(("deployments", text("a"), text("d"), text("scale")))
-        );
-        for (group, path) in [
-            ("", "pods/b"),
-            ("", "namespaces/a/nodes"),
-            ("apps", "pods"),
-            ("", "namespaces/a/pods/b/c/d"),
-        ] {
+        assert_eq!(found("", "namespaces/a/pods/b/log"), Some(("pods", text("a"), text("b"), text("log"))));
+        assert_eq!(found("", "namespaces/a"), Some(("namespaces", None, text("a"), None)));
+        assert_eq!(found("", "namespaces/a/status"), Some(("namespaces", None, text("a"), text("status"))));
+        assert_eq!(found("apps", "namespaces/a/deployments/d/scale"), Some(("deployments", text("a"), text("d"), text("scale"))));
+        for (group, path) in [("", "pods/b"), ("", "namespaces/a/nodes"), ("apps", "pods"), ("", "namespaces/a/pods/b/c/d")] {
             assert_eq!(found(group, path), None, "{group} {path}");
         }
     }

@@ -27,35 +27,21 @@ pub(super) struct Labels(Vec<Requirement>);
 impl Labels {
     pub(super) fn parse(text: &str) -> Result<Labels, ApiError> {
         let parts = split_outside_parentheses(text);
-        let requirements = parts
-            .into_iter()
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(requirement);
+        let requirements = parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).map(requirement);
         requirements.collect::<Result<_, _>>().map(Labels)
     }
 
     pub(super) fn matches(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels");
         self.0.iter().all(|requirement| {
-            let value = labels
-                .and_then(|labels| labels.get(&requirement.key))
-                .and_then(Value::as_str);
+            let value = labels.and_then(|labels| labels.get(&requirement.key)).and_then(Value::as_str);
             match &requirement.test {
-                Test::In(wanted) => {
-                    value.is_some_and(|value| wanted.iter().any(|wanted| wanted == value))
-                }
-                Test::NotIn(unwanted) => {
-                    value.is_none_or(|value| !unwanted.iter().any(|unwanted| unwanted == value))
-                }
+                Test::In(wanted) => value.is_some_and(|value| wanted.iter().any(|wanted| wanted == value)),
+                Test::NotIn(unwanted) => value.is_none_or(|value| !unwanted.iter().any(|unwanted| unwanted == value)),
                 Test::Exists => value.is_some(),
                 Test::Missing => value.is_none(),
-                Test::Above(bound) => value
-                    .and_then(|value| value.parse::<i64>().ok())
-                    .is_some_and(|value| value > *bound),
-                Test::Below(bound) => value
-                    .and_then(|value| value.parse::<i64>().ok())
-                    .is_some_and(|value| value < *bound),
+                Test::Above(bound) => value.and_then(|value| value.parse::<i64>().ok()).is_some_and(|value| value > *bound),
+                Test::Below(bound) => value.and_then(|value| value.parse::<i64>().ok()).is_some_and(|value| value < *bound),
             }
         })
     }
@@ -80,35 +66,16 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
 
 fn requirement(part: &str) -> Result<Requirement, ApiError> {
     let bad = || ApiError::bad_request(format!("unable to parse requirement: {part:?}"));
-    let is_key = |key: &str| {
-        !key.is_empty()
-            && key.len() <= 317
-            && key
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte))
-    };
+    let is_key =
+        |key: &str| !key.is_empty() && key.len() <= 317 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte));
     let build = |key: &str, test: Test| {
         let key = key.trim();
-        if is_key(key) {
-            Ok(Requirement {
-                key: key.to_owned(),
-                test,
-            })
-        } else {
-            Err(bad())
-        }
+        if is_key(key) { Ok(Requirement { key: key.to_owned(), test }) } else { Err(bad()) }
     };
     let value = |text: &str| {
         let text = text.trim();
-        let valid = text.len() <= 63
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if valid {
-            Ok(text.to_owned())
-        } else {
-            Err(bad())
-        }
+        let valid = text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if valid { Ok(text.to_owned()) } else { Err(bad()) }
     };
     if let Some(key) = part.strip_prefix('!') {
         return build(key, Test::Missing);
@@ -127,27 +94,13 @@ fn requirement(part: &str) -> Result<Requirement, ApiError> {
     for (sign, negated) in [("!=", true), ("==", false), ("=", false)] {
         if let Some((key, text)) = part.split_once(sign) {
             let values = vec![value(text)?];
-            return build(
-                key,
-                if negated {
-                    Test::NotIn(values)
-                } else {
-                    Test::In(values)
-                },
-            );
+            return build(key, if negated { Test::NotIn(values) } else { Test::In(values) });
         }
     }
     for (sign, above) in [('>', true), ('<', false)] {
         if let Some((key, text)) = part.split_once(sign) {
             let bound = text.trim().parse().map_err(|_| bad())?;
-            return build(
-                key,
-                if above {
-                    Test::Above(bound)
-                } else {
-                    Test::Below(bound)
-                },
-            );
+            return build(key, if above { Test::Above(bound) } else { Test::Below(bound) });
         }
     }
     build(part, Test::Exists)
@@ -155,29 +108,14 @@ fn requirement(part: &str) -> Result<Requirement, ApiError> {
 
 /// A label selector as objects carry it: `matchLabels` and `matchExpressions`.
 pub(super) fn matches_object_selector(selector: &Value, object: &Value) -> bool {
-    let label = |key: &str| {
-        object
-            .pointer("/metadata/labels")
-            .and_then(|labels| labels.get(key))
-            .and_then(Value::as_str)
-    };
-    let mut equal = selector
-        .get("matchLabels")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
-    let mut tests = selector
-        .get("matchExpressions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let label = |key: &str| object.pointer("/metadata/labels").and_then(|labels| labels.get(key)).and_then(Value::as_str);
+    let mut equal = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    let mut tests = selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten();
     equal.all(|(key, value)| label(key) == value.as_str())
         && tests.all(|test| {
             let found = label(test.get("key").and_then(Value::as_str).unwrap_or_default());
             let listed = found.is_some_and(|found| {
-                test.get("values")
-                    .and_then(Value::as_array)
-                    .is_some_and(|list| list.iter().any(|value| value == found))
+                test.get("values").and_then(Value::as_array).is_some_and(|list| list.iter().any(|value| value == found))
             });
             match test.get("operator").and_then(Value::as_str) {
                 Some("In") => listed,
@@ -196,43 +134,25 @@ pub(super) struct Fields(Vec<(String, bool, String)>);
 impl Fields {
     pub(super) fn parse(resource: &Resource, text: &str) -> Result<Fields, ApiError> {
         let mut terms = Vec::new();
-        for part in split_unescaped(text)
-            .into_iter()
-            .filter(|part| !part.is_empty())
-        {
+        for part in split_unescaped(text).into_iter().filter(|part| !part.is_empty()) {
             let (key, equal, value) = if let Some((key, value)) = part.split_once("!=") {
                 (key, false, value)
-            } else if let Some((key, value)) =
-                part.split_once("==").or_else(|| part.split_once('='))
-            {
+            } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
                 (key, true, value)
             } else {
-                return Err(ApiError::bad_request(format!(
-                    "invalid selector: '{text}'; can't understand '{part}'"
-                )));
+                return Err(ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{part}'")));
             };
             if !supported(resource, key) {
-                return Err(ApiError::bad_request(format!(
-                    "field label not supported: {key}"
-                )));
+                return Err(ApiError::bad_request(format!("field label not supported: {key}")));
             }
             let pointer = format!("/{}", stored_path(key).replace('.', "/"));
-            terms.push((
-                pointer,
-                equal,
-                value
-                    .replace("\\,", ",")
-                    .replace("\\=", "=")
-                    .replace("\\\\", "\\"),
-            ));
+            terms.push((pointer, equal, value.replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\")));
         }
         Ok(Fields(terms))
     }
 
     pub(super) fn matches(&self, object: &Value) -> bool {
-        self.0
-            .iter()
-            .all(|(pointer, equal, wanted)| (plain(object, pointer) == *wanted) == *equal)
+        self.0.iter().all(|(pointer, equal, wanted)| (plain(object, pointer) == *wanted) == *equal)
     }
 }
 
@@ -255,9 +175,7 @@ fn stored_path(key: &str) -> String {
     match key {
         "reportingController" => "reportingComponent".to_owned(),
         "source" => "source.component".to_owned(),
-        other => other
-            .strip_prefix("regarding.")
-            .map_or_else(|| other.to_owned(), |rest| format!("involvedObject.{rest}")),
+        other => other.strip_prefix("regarding.").map_or_else(|| other.to_owned(), |rest| format!("involvedObject.{rest}")),
     }
 }
 
@@ -330,10 +248,7 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) fn of(
-        resource: &Resource,
-        query: &super::request::Query,
-    ) -> Result<Selection, ApiError> {
+    pub(super) fn of(resource: &Resource, query: &super::request::Query) -> Result<Selection, ApiError> {
         Ok(Selection {
             labels: Labels::parse(query.get("labelSelector").unwrap_or_default())?,
             fields: Fields::parse(resource, query.get("fieldSelector").unwrap_or_default())?,
@@ -342,9 +257,7 @@ impl Selection {
 
     /// Narrows the selection to one name.
     pub(super) fn named(mut self, name: &str) -> Selection {
-        self.fields
-            .0
-            .push(("/metadata/name".to_owned(), true, name.to_owned()));
+        self.fields.0.push(("/metadata/name".to_owned(), true, name.to_owned()));
         self
     }
 
@@ -377,11 +290,7 @@ mod tests {
             ("n>6", true),
             ("n<7", false),
         ] {
-            assert_eq!(
-                Labels::parse(text).unwrap().matches(&object),
-                expected,
-                "{text}"
-            );
+            assert_eq!(Labels::parse(text).unwrap().matches(&object), expected, "{text}");
         }
         for text in ["a==b=c", "x in a", "(a)", "a b", "tier in (a"] {
             assert_eq!(Labels::parse(text).unwrap_err().code, 400, "{text}");
@@ -391,20 +300,9 @@ mod tests {
     #[test]
     fn fields_that_the_real_server_knows() {
         let pod = json!({ "metadata": { "name": "p" }, "spec": { "nodeName": "n" }, "status": { "phase": "Running" } });
-        let fields = Fields::parse(
-            &PODS,
-            "spec.nodeName=n,status.phase!=Failed,status.phase!=Succeeded",
-        )
-        .unwrap();
+        let fields = Fields::parse(&PODS, "spec.nodeName=n,status.phase!=Failed,status.phase!=Succeeded").unwrap();
         assert!(fields.matches(&pod));
-        assert!(
-            !Fields::parse(&PODS, "metadata.name=q")
-                .unwrap()
-                .matches(&pod)
-        );
-        assert_eq!(
-            Fields::parse(&PODS, "spec.foo=1").unwrap_err().message,
-            "field label not supported: spec.foo"
-        );
+        assert!(!Fields::parse(&PODS, "metadata.name=q").unwrap().matches(&pod));
+        assert_eq!(Fields::parse(&PODS, "spec.foo=1").unwrap_err().message, "field label not supported: spec.foo");
     }
 }

@@ -51,9 +51,7 @@ pub struct ApiServer {
 
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiServer")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        f.debug_struct("ApiServer").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -62,55 +60,25 @@ impl ApiServer {
     ///
     /// # Errors
     /// When no port or no certificate can be had.
-    pub fn start(
-        store: Store,
-        hooks: Hooks,
-        token: Option<String>,
-    ) -> Result<ApiServer, StartError> {
+    pub fn start(store: Store, hooks: Hooks, token: Option<String>) -> Result<ApiServer, StartError> {
         let token = token.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
-        if token.is_empty()
-            || !token
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
-        {
-            return Err(StartError::Config(
-                "a token consists of letters, digits and -._~".to_owned(),
-            ));
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
+            return Err(StartError::Config("a token consists of letters, digits and -._~".to_owned()));
         }
         let identity = Identity::create()?;
         let io = |what: &str| {
             let what = what.to_owned();
             move |source| StartError::Io { what, source }
         };
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .map_err(io("cannot listen on 127.0.0.1"))?;
-        listener
-            .set_nonblocking(true)
-            .map_err(io("cannot listen without blocking"))?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(io("cannot listen on 127.0.0.1"))?;
+        listener.set_nonblocking(true).map_err(io("cannot listen without blocking"))?;
         let address: SocketAddr = listener.local_addr().map_err(io("cannot learn the port"))?;
-        let listener =
-            TcpListener::from_std(listener).map_err(io("cannot register the listener"))?;
-        let shared = Arc::new(Shared {
-            store,
-            hooks,
-            snapshots: Snapshots::default(),
-            ending: CancellationToken::new(),
-            token,
-        });
+        let listener = TcpListener::from_std(listener).map_err(io("cannot register the listener"))?;
+        let shared = Arc::new(Shared { store, hooks, snapshots: Snapshots::default(), ending: CancellationToken::new(), token });
         let tasks = TaskTracker::new();
-        tasks.spawn(accept(
-            listener,
-            identity.acceptor,
-            Arc::clone(&shared),
-            tasks.clone(),
-        ));
+        tasks.spawn(accept(listener, identity.acceptor, Arc::clone(&shared), tasks.clone()));
         tasks.spawn(budgets::keep(shared.store.clone(), shared.ending.clone()));
-        Ok(ApiServer {
-            url: format!("https://{address}"),
-            authority_pem: identity.authority_pem,
-            shared,
-            tasks,
-        })
+        Ok(ApiServer { url: format!("https://{address}"), authority_pem: identity.authority_pem, shared, tasks })
     }
 
     /// Where it listens.
@@ -142,12 +110,7 @@ impl Drop for ApiServer {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    shared: Arc<Shared>,
-    tasks: TaskTracker,
-) {
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>, tasks: TaskTracker) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let next = async {
@@ -216,22 +179,10 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
 
 /// Compares all bytes whatever differs, so that the time taken tells nothing about the token.
 fn authenticated(request: &Request<Incoming>, token: &str) -> bool {
-    let header = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let Some(shown) = header
-        .strip_prefix("Bearer ")
-        .or_else(|| header.strip_prefix("bearer "))
-    else {
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(shown) = header.strip_prefix("Bearer ").or_else(|| header.strip_prefix("bearer ")) else {
         return false;
     };
     let shown = shown.trim();
-    shown.len() == token.len()
-        && shown
-            .bytes()
-            .zip(token.bytes())
-            .fold(0, |difference, (a, b)| difference | (a ^ b))
-            == 0
+    shown.len() == token.len() && shown.bytes().zip(token.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }

@@ -43,11 +43,7 @@ pub(super) fn watch(shared: &Arc<Shared>, call: &Call, target: &Target) -> Resul
     if let Some(name) = &target.name {
         selection = selection.named(name);
     }
-    let seconds = call
-        .query
-        .number::<u64>("timeoutSeconds")?
-        .filter(|seconds| *seconds > 0)
-        .unwrap_or(DEFAULT_SECONDS);
+    let seconds = call.query.number::<u64>("timeoutSeconds")?.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_SECONDS);
     let initial = call.query.on("sendInitialEvents");
     let bookmarks = call.query.on("allowWatchBookmarks");
     check_initial(call, initial)?;
@@ -67,12 +63,7 @@ pub(super) fn watch(shared: &Arc<Shared>, call: &Call, target: &Target) -> Resul
         over: false,
     };
     let start = if initial || (since == 0 && !suppressed) {
-        let (objects, revision) = selected(
-            &shared.store,
-            target.stored(),
-            target.namespace.as_deref(),
-            &stream.selection,
-        );
+        let (objects, revision) = selected(&shared.store, target.stored(), target.namespace.as_deref(), &stream.selection);
         for object in &objects {
             let line = stream.line("ADDED", object, None);
             stream.ready.push_back(line);
@@ -87,9 +78,7 @@ pub(super) fn watch(shared: &Arc<Shared>, call: &Call, target: &Target) -> Resul
     } else {
         since
     };
-    stream.watch = shared
-        .store
-        .watch(target.stored(), target.namespace.as_deref(), start);
+    stream.watch = shared.store.watch(target.stored(), target.namespace.as_deref(), start);
     let chunks = futures::stream::unfold(stream, |mut stream| async move {
         let chunk = stream.chunk().await?;
         Some((chunk, stream))
@@ -99,35 +88,22 @@ pub(super) fn watch(shared: &Arc<Shared>, call: &Call, target: &Target) -> Resul
 
 /// The rules for initial events that the real server has.
 fn check_initial(call: &Call, initial: bool) -> Result<(), ApiError> {
-    let matching = call
-        .query
-        .get("resourceVersionMatch")
-        .filter(|text| !text.is_empty());
+    let matching = call.query.get("resourceVersionMatch").filter(|text| !text.is_empty());
     let named = call.query.get("sendInitialEvents").is_some();
     let forbidden = |field: &str, why: &str| {
-        Err(ApiError::new(
-            422,
-            "Invalid",
-            format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}"),
-        ))
+        Err(ApiError::new(422, "Invalid", format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: Forbidden: {why}")))
     };
     match matching {
-        Some(_) if !named => forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ),
-        None if named => forbidden(
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
-        Some(other) if other != "NotOlderThan" => forbidden(
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
-        Some(_) if initial && !call.query.on("allowWatchBookmarks") => forbidden(
-            "allowWatchBookmarks",
-            "sendInitialEvents requires setting allowWatchBookmarks",
-        ),
+        Some(_) if !named => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+        }
+        None if named => forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+        Some(other) if other != "NotOlderThan" => {
+            forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        }
+        Some(_) if initial && !call.query.on("allowWatchBookmarks") => {
+            forbidden("allowWatchBookmarks", "sendInitialEvents requires setting allowWatchBookmarks")
+        }
         _ => Ok(()),
     }
 }
@@ -143,11 +119,7 @@ impl Stream {
             if self.over {
                 return None;
             }
-            let wake = if self.bookmarks {
-                self.ends.min(self.next_bookmark)
-            } else {
-                self.ends
-            };
+            let wake = if self.bookmarks { self.ends.min(self.next_bookmark) } else { self.ends };
             let Ok(watch) = &mut self.watch else { continue };
             tokio::select! {
                 event = watch.next() => self.accept(event),
@@ -160,11 +132,7 @@ impl Stream {
         if self.ready.len() == 1 {
             return self.ready.pop_front().unwrap_or_default();
         }
-        let joined: Vec<u8> = self
-            .ready
-            .drain(..)
-            .flat_map(|line| line.to_vec())
-            .collect();
+        let joined: Vec<u8> = self.ready.drain(..).flat_map(|line| line.to_vec()).collect();
         Bytes::from(joined)
     }
 
@@ -210,21 +178,14 @@ impl Stream {
     /// The event as this watcher sees it: an object that stops matching is gone for it, one that starts to match is new.
     fn seen(&mut self, event: &WatchEvent) -> Option<Bytes> {
         let now = event.kind != EventKind::Deleted && self.selection.matches(&event.object);
-        let before = event
-            .previous
-            .as_ref()
-            .is_some_and(|previous| self.selection.matches(previous));
+        let before = event.previous.as_ref().is_some_and(|previous| self.selection.matches(previous));
         let kind = match (before, now) {
             (false, false) => return None,
             (false, true) => EventKind::Added,
             (true, true) => EventKind::Modified,
             (true, false) => EventKind::Deleted,
         };
-        Some(self.line(
-            kind.as_str(),
-            &event.object,
-            Some(event).filter(|event| event.kind == kind),
-        ))
+        Some(self.line(kind.as_str(), &event.object, Some(event).filter(|event| event.kind == kind)))
     }
 
     fn line(&mut self, kind: &str, object: &Arc<Value>, event: Option<&WatchEvent>) -> Bytes {
@@ -237,23 +198,13 @@ impl Stream {
             Format::Table => {
                 let columns = !std::mem::replace(&mut self.columns_sent, true);
                 let version = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
-                event_line(
-                    kind,
-                    &table::build(
-                        self.target.stored(),
-                        &[Arc::clone(object)],
-                        self.include,
-                        &version,
-                        columns,
-                    ),
-                )
+                event_line(kind, &table::build(self.target.stored(), &[Arc::clone(object)], self.include, &version, columns))
             }
         }
     }
 
     fn bookmark(&mut self, position: u64, initial_end: bool) -> Bytes {
-        let mut metadata =
-            json!({ "creationTimestamp": null, "resourceVersion": position.to_string() });
+        let mut metadata = json!({ "creationTimestamp": null, "resourceVersion": position.to_string() });
         if initial_end {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
@@ -266,17 +217,9 @@ impl Stream {
                 json!({ "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata })
             }
             Format::Table => {
-                let row = Arc::new(
-                    json!({ "kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata }),
-                );
+                let row = Arc::new(json!({ "kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata }));
                 let columns = !std::mem::replace(&mut self.columns_sent, true);
-                table::build(
-                    self.target.stored(),
-                    &[row],
-                    self.include,
-                    &json!({ "resourceVersion": position.to_string() }),
-                    columns,
-                )
+                table::build(self.target.stored(), &[row], self.include, &json!({ "resourceVersion": position.to_string() }), columns)
             }
         };
         event_line("BOOKMARK", &object)

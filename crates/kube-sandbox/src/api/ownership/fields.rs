@@ -54,17 +54,11 @@ fn stripped(mut node: Node) -> Node {
 }
 
 fn leaf() -> Node {
-    Node {
-        member: true,
-        children: BTreeMap::new(),
-    }
+    Node { member: true, children: BTreeMap::new() }
 }
 
 fn item_edge(keys: &[(&str, &str)], item: &Value) -> String {
-    let map: Map<String, Value> = keys
-        .iter()
-        .map(|(key, default)| ((*key).to_owned(), key_value(item, key, default)))
-        .collect();
+    let map: Map<String, Value> = keys.iter().map(|(key, default)| ((*key).to_owned(), key_value(item, key, default))).collect();
     format!("k:{}", Value::Object(map))
 }
 
@@ -74,21 +68,14 @@ fn of_value<'a>(resource: &Resource, value: &'a Value, path: &mut Vec<&'a str>) 
             let mut node = Node::default();
             for (key, child) in map.iter().filter(|(_, child)| !child.is_null()) {
                 path.push(key);
-                node.children
-                    .insert(format!("f:{key}"), of_value(resource, child, path));
+                node.children.insert(format!("f:{key}"), of_value(resource, child, path));
                 path.pop();
             }
             node
         }
         Value::Array(list) => match shape(resource, path) {
             Shape::Whole => leaf(),
-            Shape::Set => Node {
-                member: false,
-                children: list
-                    .iter()
-                    .map(|item| (format!("v:{item}"), leaf()))
-                    .collect(),
-            },
+            Shape::Set => Node { member: false, children: list.iter().map(|item| (format!("v:{item}"), leaf())).collect() },
             Shape::Map(_, keys) => {
                 let mut node = Node::default();
                 for item in list {
@@ -103,12 +90,7 @@ fn of_value<'a>(resource: &Resource, value: &'a Value, path: &mut Vec<&'a str>) 
     }
 }
 
-fn difference<'a>(
-    resource: &Resource,
-    old: &'a Value,
-    new: &'a Value,
-    path: &mut Vec<&'a str>,
-) -> Node {
+fn difference<'a>(resource: &Resource, old: &'a Value, new: &'a Value, path: &mut Vec<&'a str>) -> Node {
     if old == new {
         return Node::default();
     }
@@ -126,21 +108,15 @@ fn difference<'a>(
             }
             for (key, after) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
                 path.push(key);
-                node.children
-                    .insert(format!("f:{key}"), of_value(resource, after, path));
+                node.children.insert(format!("f:{key}"), of_value(resource, after, path));
                 path.pop();
             }
         }
         (Value::Array(old), Value::Array(new)) => match shape(resource, path) {
             Shape::Whole => node.member = true,
             Shape::Set => {
-                let one_sided = old
-                    .iter()
-                    .filter(|item| !new.contains(item))
-                    .chain(new.iter().filter(|item| !old.contains(item)));
-                node.children = one_sided
-                    .map(|item| (format!("v:{item}"), leaf()))
-                    .collect();
+                let one_sided = old.iter().filter(|item| !new.contains(item)).chain(new.iter().filter(|item| !old.contains(item)));
+                node.children = one_sided.map(|item| (format!("v:{item}"), leaf())).collect();
             }
             Shape::Map(_, keys) => {
                 let alone = |item: &'a Value, path: &mut Vec<&'a str>| {
@@ -155,12 +131,8 @@ fn difference<'a>(
                     };
                     node.children.insert(item_edge(keys, item), child);
                 }
-                for item in new
-                    .iter()
-                    .filter(|item| !old.iter().any(|other| same_item(keys, other, item)))
-                {
-                    node.children
-                        .insert(item_edge(keys, item), alone(item, path));
+                for item in new.iter().filter(|item| !old.iter().any(|other| same_item(keys, other, item))) {
+                    node.children.insert(item_edge(keys, item), alone(item, path));
                 }
             }
         },
@@ -194,25 +166,16 @@ impl Node {
         let mut out = self.clone();
         out.member |= other.member;
         for (edge, child) in &other.children {
-            let merged = out
-                .children
-                .get(edge)
-                .map_or_else(|| child.clone(), |own| own.union(child));
+            let merged = out.children.get(edge).map_or_else(|| child.clone(), |own| own.union(child));
             out.children.insert(edge.clone(), merged);
         }
         out
     }
 
     pub(super) fn minus(&self, other: &Node) -> Node {
-        let mut out = Node {
-            member: self.member && !other.member,
-            children: BTreeMap::new(),
-        };
+        let mut out = Node { member: self.member && !other.member, children: BTreeMap::new() };
         for (edge, child) in &self.children {
-            let rest = other
-                .children
-                .get(edge)
-                .map_or_else(|| child.clone(), |other| child.minus(other));
+            let rest = other.children.get(edge).map_or_else(|| child.clone(), |other| child.minus(other));
             if !rest.is_empty() {
                 out.children.insert(edge.clone(), rest);
             }
@@ -221,10 +184,7 @@ impl Node {
     }
 
     pub(super) fn intersection(&self, other: &Node) -> Node {
-        let mut out = Node {
-            member: self.member && other.member,
-            children: BTreeMap::new(),
-        };
+        let mut out = Node { member: self.member && other.member, children: BTreeMap::new() };
         for (edge, child) in &self.children {
             let Some(other) = other.children.get(edge) else {
                 continue;
@@ -253,10 +213,7 @@ impl Node {
                 ("f:", name) => format!(".{name}"),
                 ("k:", keys) => {
                     let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-                    let keys: Vec<String> = keys
-                        .iter()
-                        .map(|(key, value)| format!("{key}={value}"))
-                        .collect();
+                    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
                     format!("[{}]", keys.join(","))
                 }
                 (_, value) => format!("[={value}]"),
@@ -269,15 +226,9 @@ impl Node {
         let Some(map) = value.as_object() else {
             return Node::default();
         };
-        let children: BTreeMap<String, Node> = map
-            .iter()
-            .filter(|(edge, _)| *edge != ".")
-            .map(|(edge, child)| (edge.clone(), Node::read(child)))
-            .collect();
-        Node {
-            member: map.is_empty() || map.contains_key("."),
-            children,
-        }
+        let children: BTreeMap<String, Node> =
+            map.iter().filter(|(edge, _)| *edge != ".").map(|(edge, child)| (edge.clone(), Node::read(child))).collect();
+        Node { member: map.is_empty() || map.contains_key("."), children }
     }
 
     pub(super) fn json(&self) -> Value {

@@ -30,11 +30,7 @@ pub(super) struct Writer {
 }
 
 fn read(object: &Value) -> Vec<Entry> {
-    let list = object
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let list = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
     list.map(|entry| Entry {
         manager: text(entry, "/manager").to_owned(),
         operation: text(entry, "/operation").to_owned(),
@@ -47,11 +43,7 @@ fn read(object: &Value) -> Vec<Entry> {
 }
 
 fn write(object: &mut Value, entries: &[Entry]) {
-    let list: Vec<Value> = entries
-        .iter()
-        .filter(|entry| !entry.fields.is_empty())
-        .map(Entry::json)
-        .collect();
+    let list: Vec<Value> = entries.iter().filter(|entry| !entry.fields.is_empty()).map(Entry::json).collect();
     if list.is_empty() {
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("managedFields");
@@ -74,9 +66,7 @@ impl Entry {
     }
 
     fn is(&self, writer: &Writer, operation: &str) -> bool {
-        self.manager == writer.manager
-            && self.operation == operation
-            && self.subresource == writer.subresource
+        self.manager == writer.manager && self.operation == operation && self.subresource == writer.subresource
     }
 
     fn json(&self) -> Value {
@@ -117,13 +107,10 @@ pub(super) fn updated(resource: &Resource, old: &Value, new: &mut Value, writer:
         }
         let gained = difference.intersection(&present);
         if !gained.is_empty() {
-            let index = entries
-                .iter()
-                .position(|entry| entry.is(writer, "Update"))
-                .unwrap_or_else(|| {
-                    entries.push(Entry::new(resource, writer, "Update"));
-                    entries.len() - 1
-                });
+            let index = entries.iter().position(|entry| entry.is(writer, "Update")).unwrap_or_else(|| {
+                entries.push(Entry::new(resource, writer, "Update"));
+                entries.len() - 1
+            });
             let entry = &mut entries[index];
             entry.fields = entry.fields.union(&gained);
             entry.time = json!(now());
@@ -137,13 +124,7 @@ pub(super) fn updated(resource: &Resource, old: &Value, new: &mut Value, writer:
 ///
 /// # Errors
 /// 409 with one cause for each field that another manager owns.
-pub(super) fn applied(
-    resource: &Resource,
-    live: &mut Value,
-    config: &Value,
-    writer: &Writer,
-    force: bool,
-) -> Result<(), ApiError> {
+pub(super) fn applied(resource: &Resource, live: &mut Value, config: &Value, writer: &Writer, force: bool) -> Result<(), ApiError> {
     let mut wanted = of_object(resource, config);
     match writer.subresource {
         "status" => wanted.keep_only("f:status"),
@@ -152,32 +133,18 @@ pub(super) fn applied(
     }
     let old = live.clone();
     let mut entries = read(&old);
-    let before = entries
-        .iter()
-        .find(|entry| entry.is(writer, "Apply"))
-        .map(|entry| entry.fields.clone())
-        .unwrap_or_default();
+    let before = entries.iter().find(|entry| entry.is(writer, "Apply")).map(|entry| entry.fields.clone()).unwrap_or_default();
     merge(resource, live, config, &mut Vec::new());
     let taken = changed(resource, &old, live).intersection(&wanted);
     let mut causes = Vec::new();
-    for entry in entries
-        .iter_mut()
-        .filter(|entry| !entry.is(writer, "Apply"))
-    {
+    for entry in entries.iter_mut().filter(|entry| !entry.is(writer, "Apply")) {
         let contested = entry.fields.intersection(&taken);
         if contested.is_empty() {
             continue;
         }
         for path in contested.paths() {
-            let message = format!(
-                "conflict with {:?} using {}",
-                entry.manager, entry.api_version
-            );
-            causes.push(Cause {
-                reason: "FieldManagerConflict",
-                message,
-                field: path,
-            });
+            let message = format!("conflict with {:?} using {}", entry.manager, entry.api_version);
+            causes.push(Cause { reason: "FieldManagerConflict", message, field: path });
         }
         entry.fields = entry.fields.minus(&contested);
     }
@@ -203,15 +170,9 @@ pub(super) fn applied(
 fn conflict(causes: Vec<Cause>) -> ApiError {
     let count = causes.len();
     let message = if count == 1 {
-        format!(
-            "Apply failed with 1 conflict: {}: {}",
-            causes[0].message, causes[0].field
-        )
+        format!("Apply failed with 1 conflict: {}: {}", causes[0].message, causes[0].field)
     } else {
-        let listed: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.message, cause.field))
-            .collect();
+        let listed: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.message, cause.field)).collect();
         format!("Apply failed with {count} conflicts: {}", listed.join("\n"))
     };
     ApiError::new(409, "Conflict", message).with_causes(causes)
@@ -219,8 +180,7 @@ fn conflict(causes: Vec<Cause>) -> ApiError {
 
 /// Whether two list items are the same by the list's keys.
 fn same_item(keys: &[(&str, &str)], a: &Value, b: &Value) -> bool {
-    keys.iter()
-        .all(|(key, default)| key_value(a, key, default) == key_value(b, key, default))
+    keys.iter().all(|(key, default)| key_value(a, key, default) == key_value(b, key, default))
 }
 
 fn key_value(item: &Value, key: &str, default: &str) -> Value {
@@ -251,10 +211,7 @@ fn merge<'a>(resource: &Resource, live: &mut Value, config: &'a Value, path: &mu
         (Value::Array(live), Value::Array(config)) => match shape(resource, path) {
             Shape::Map(_, keys) => {
                 for item in config {
-                    match live
-                        .iter_mut()
-                        .find(|existing| same_item(keys, existing, item))
-                    {
+                    match live.iter_mut().find(|existing| same_item(keys, existing, item)) {
                         Some(existing) => merge(resource, existing, item, path),
                         None => live.push(item.clone()),
                     }
@@ -280,10 +237,7 @@ mod tests {
     use crate::store::DEPLOYMENTS;
 
     fn by(manager: &str) -> Writer {
-        Writer {
-            manager: manager.to_owned(),
-            subresource: "",
-        }
+        Writer { manager: manager.to_owned(), subresource: "" }
     }
 
     fn start() -> Value {
@@ -300,14 +254,8 @@ mod tests {
         less["spec"]["template"]["spec"]["containers"][0]["env"] = json!([]);
         applied(&DEPLOYMENTS, &mut live, &less, &by("me"), false).unwrap();
         assert_eq!(live["spec"]["replicas"], Value::Null);
-        assert_eq!(
-            live["spec"]["template"]["spec"]["containers"][0]["env"],
-            json!([])
-        );
-        assert_eq!(
-            live["spec"]["template"]["spec"]["containers"][0]["image"],
-            "1"
-        );
+        assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["env"], json!([]));
+        assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], "1");
     }
 
     #[test]
@@ -315,14 +263,7 @@ mod tests {
         let mut live = json!({ "metadata": { "name": "d" } });
         applied(&DEPLOYMENTS, &mut live, &start(), &by("first"), false).unwrap();
         let other = json!({ "metadata": { "name": "d" }, "spec": { "replicas": 3 } });
-        let error = applied(
-            &DEPLOYMENTS,
-            &mut live.clone(),
-            &other,
-            &by("second"),
-            false,
-        )
-        .unwrap_err();
+        let error = applied(&DEPLOYMENTS, &mut live.clone(), &other, &by("second"), false).unwrap_err();
         assert_eq!(error.code, 409);
         assert_eq!(error.details.unwrap().causes[0].field, ".spec.replicas");
         applied(&DEPLOYMENTS, &mut live, &other, &by("second"), true).unwrap();
@@ -352,15 +293,8 @@ mod tests {
         let old = live.clone();
         live["spec"]["replicas"] = json!(5);
         updated(&DEPLOYMENTS, &old, &mut live, &by("kubectl"));
-        let error =
-            applied(&DEPLOYMENTS, &mut live.clone(), &start(), &by("me"), false).unwrap_err();
-        assert!(
-            error
-                .message
-                .contains("conflict with \"kubectl\" using apps/v1"),
-            "{}",
-            error.message
-        );
+        let error = applied(&DEPLOYMENTS, &mut live.clone(), &start(), &by("me"), false).unwrap_err();
+        assert!(error.message.contains("conflict with \"kubectl\" using apps/v1"), "{}", error.message);
         let mut again = live.clone();
         updated(&DEPLOYMENTS, &live, &mut again, &by("idle"));
         assert_eq!(again, live);

@@ -8,57 +8,31 @@ use crate::store::ApiError;
 const OPERATIONS_MAX: usize = 10_000;
 
 fn unprocessable(message: String) -> ApiError {
-    ApiError::new(
-        422,
-        "Invalid",
-        format!("the server rejected our request due to an error in our request: {message}"),
-    )
+    ApiError::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {message}"))
 }
 
 /// Applies the operations in order. Nothing may be kept of the target when one fails.
 pub(in super::super) fn apply(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
-    let operations = patch
-        .as_array()
-        .ok_or_else(|| ApiError::bad_request("a JSON patch is a list of operations"))?;
+    let operations = patch.as_array().ok_or_else(|| ApiError::bad_request("a JSON patch is a list of operations"))?;
     if operations.len() > OPERATIONS_MAX {
-        let message = format!(
-            "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
-            operations.len()
-        );
+        let message = format!("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}", operations.len());
         return Err(ApiError::new(413, "RequestEntityTooLarge", message));
     }
-    operations
-        .iter()
-        .try_for_each(|operation| one(target, operation))
+    operations.iter().try_for_each(|operation| one(target, operation))
 }
 
 fn one(target: &mut Value, operation: &Value) -> Result<(), ApiError> {
     let field = |name: &str| operation.get(name).and_then(Value::as_str);
-    let need = |name: &str| {
-        field(name)
-            .ok_or_else(|| ApiError::bad_request(format!("a JSON patch operation lacks {name:?}")))
-    };
-    let value = || {
-        operation
-            .get("value")
-            .cloned()
-            .ok_or_else(|| ApiError::bad_request("a JSON patch operation lacks \"value\""))
-    };
+    let need = |name: &str| field(name).ok_or_else(|| ApiError::bad_request(format!("a JSON patch operation lacks {name:?}")));
+    let value = || operation.get("value").cloned().ok_or_else(|| ApiError::bad_request("a JSON patch operation lacks \"value\""));
     let path = need("path")?;
-    let found = |target: &Value, path: &str| {
-        target
-            .pointer(path)
-            .cloned()
-            .ok_or_else(|| unprocessable(format!("{path} does not exist")))
-    };
+    let found = |target: &Value, path: &str| target.pointer(path).cloned().ok_or_else(|| unprocessable(format!("{path} does not exist")));
     match need("op")? {
         "add" => add(target, path, value()?),
         "remove" => remove(target, path).map(drop),
         "replace" => {
             let value = value()?;
-            *target
-                .pointer_mut(path)
-                .ok_or_else(|| unprocessable(format!("{path} does not exist")))? = value;
+            *target.pointer_mut(path).ok_or_else(|| unprocessable(format!("{path} does not exist")))? = value;
             Ok(())
         }
         "test" => {
@@ -74,31 +48,19 @@ fn one(target: &mut Value, operation: &Value) -> Result<(), ApiError> {
         }
         "move" => {
             let from = need("from")?;
-            if path
-                .strip_prefix(from)
-                .is_some_and(|rest| rest.starts_with('/'))
-            {
+            if path.strip_prefix(from).is_some_and(|rest| rest.starts_with('/')) {
                 return Err(unprocessable(format!("{from} cannot be moved into itself")));
             }
             let moved = remove(target, from)?;
             add(target, path, moved)
         }
-        other => Err(ApiError::bad_request(format!(
-            "unknown JSON patch operation {other:?}"
-        ))),
+        other => Err(ApiError::bad_request(format!("unknown JSON patch operation {other:?}"))),
     }
 }
 
-fn parent<'a, 'b>(
-    target: &'a mut Value,
-    path: &'b str,
-) -> Result<(&'a mut Value, &'b str), ApiError> {
-    let (parent, last) = path
-        .rsplit_once('/')
-        .ok_or_else(|| unprocessable(format!("{path:?} is not a path")))?;
-    let parent = target
-        .pointer_mut(parent)
-        .ok_or_else(|| unprocessable(format!("{path} does not exist")))?;
+fn parent<'a, 'b>(target: &'a mut Value, path: &'b str) -> Result<(&'a mut Value, &'b str), ApiError> {
+    let (parent, last) = path.rsplit_once('/').ok_or_else(|| unprocessable(format!("{path:?} is not a path")))?;
+    let parent = target.pointer_mut(parent).ok_or_else(|| unprocessable(format!("{path} does not exist")))?;
     Ok((parent, last))
 }
 
@@ -123,8 +85,7 @@ fn add(target: &mut Value, path: &str, value: Value) -> Result<(), ApiError> {
         }
         Value::Array(list) if last == "-" => list.push(value),
         Value::Array(list) => {
-            let index = position(last, list.len())
-                .ok_or_else(|| unprocessable(format!("{path} is out of bounds")))?;
+            let index = position(last, list.len()).ok_or_else(|| unprocessable(format!("{path} is out of bounds")))?;
             list.insert(index, value);
         }
         _ => return Err(unprocessable(format!("{path} does not exist"))),
@@ -138,9 +99,7 @@ fn remove(target: &mut Value, path: &str) -> Result<Value, ApiError> {
     match parent {
         Value::Object(map) => map.remove(&unescape(last)).ok_or_else(missing),
         Value::Array(list) => {
-            let index = position(last, list.len())
-                .filter(|index| *index < list.len())
-                .ok_or_else(missing)?;
+            let index = position(last, list.len()).filter(|index| *index < list.len()).ok_or_else(missing)?;
             Ok(list.remove(index))
         }
         _ => Err(missing()),
@@ -167,21 +126,14 @@ mod tests {
             { "op": "move", "from": "/b", "path": "/c" },
         ]);
         apply(&mut value, &patch).unwrap();
-        assert_eq!(
-            value,
-            json!({ "a": [9, 2, 7], "m/n": { "x~y": 5 }, "c": 9 })
-        );
+        assert_eq!(value, json!({ "a": [9, 2, 7], "m/n": { "x~y": 5 }, "c": 9 }));
         for bad in [
             json!([{ "op": "test", "path": "/c", "value": 1 }]),
             json!([{ "op": "remove", "path": "/nope" }]),
             json!([{ "op": "add", "path": "/a/9", "value": 1 }]),
             json!([{ "op": "move", "from": "/a", "path": "/a/0" }]),
         ] {
-            assert_eq!(
-                apply(&mut value.clone(), &bad).unwrap_err().code,
-                422,
-                "{bad}"
-            );
+            assert_eq!(apply(&mut value.clone(), &bad).unwrap_err().code, 422, "{bad}");
         }
         assert_eq!(apply(&mut value, &json!({})).unwrap_err().code, 400);
     }

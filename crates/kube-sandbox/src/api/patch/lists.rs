@@ -21,13 +21,7 @@ pub(in super::super) fn shape(resource: &Resource, path: &[&str]) -> Shape {
     let last = path.last().copied().unwrap_or_default();
     let owner = path.len().checked_sub(2).map_or("", |index| path[index]);
     match last {
-        "containers"
-        | "initContainers"
-        | "ephemeralContainers"
-        | "volumes"
-        | "imagePullSecrets"
-        | "schedulingGates"
-        | "resourceClaims"
+        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "imagePullSecrets" | "schedulingGates" | "resourceClaims"
             if owner == "spec" || last == "imagePullSecrets" =>
         {
             Shape::Map("name", &[("name", "")])
@@ -35,29 +29,14 @@ pub(in super::super) fn shape(resource: &Resource, path: &[&str]) -> Shape {
         "env" => Shape::Map("name", &[("name", "")]),
         "volumeMounts" => Shape::Map("mountPath", &[("mountPath", "")]),
         "volumeDevices" => Shape::Map("devicePath", &[("devicePath", "")]),
-        "ports"
-            if matches!(
-                owner,
-                "containers" | "initContainers" | "ephemeralContainers"
-            ) =>
-        {
-            Shape::Map(
-                "containerPort",
-                &[("containerPort", ""), ("protocol", "TCP")],
-            )
+        "ports" if matches!(owner, "containers" | "initContainers" | "ephemeralContainers") => {
+            Shape::Map("containerPort", &[("containerPort", ""), ("protocol", "TCP")])
         }
-        "ports" if resource.kind == "Service" && owner == "spec" => {
-            Shape::Map("port", &[("port", ""), ("protocol", "TCP")])
-        }
-        "conditions" if owner == "status" && resource.kind != "Event" => {
-            Shape::Map("type", &[("type", "")])
-        }
+        "ports" if resource.kind == "Service" && owner == "spec" => Shape::Map("port", &[("port", ""), ("protocol", "TCP")]),
+        "conditions" if owner == "status" && resource.kind != "Event" => Shape::Map("type", &[("type", "")]),
         "ownerReferences" => Shape::Map("uid", &[("uid", "")]),
         "finalizers" => Shape::Set,
-        "topologySpreadConstraints" => Shape::Map(
-            "topologyKey",
-            &[("topologyKey", ""), ("whenUnsatisfiable", "")],
-        ),
+        "topologySpreadConstraints" => Shape::Map("topologyKey", &[("topologyKey", ""), ("whenUnsatisfiable", "")]),
         "hostAliases" => Shape::Map("ip", &[("ip", "")]),
         "podIPs" => Shape::Map("ip", &[("ip", "")]),
         "addresses" if resource.kind == "Node" => Shape::Map("type", &[("type", "")]),
@@ -72,13 +51,6 @@ pub(in super::super) fn is_atomic(path: &[&str]) -> bool {
     let last = path.last().copied().unwrap_or_default();
     matches!(
         last,
-        "selector"
-            | "nodeSelector"
-            | "labelSelector"
-            | "secretKeyRef"
-            | "configMapKeyRef"
-            | "fieldRef"
-            | "resourceFieldRef"
-            | "claimRef"
+        "selector" | "nodeSelector" | "labelSelector" | "secretKeyRef" | "configMapKeyRef" | "fieldRef" | "resourceFieldRef" | "claimRef"
     )
 }

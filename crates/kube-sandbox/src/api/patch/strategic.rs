@@ -11,14 +11,8 @@ const ORDER: &str = "$setElementOrder/";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 
 /// Applies the patch to an object of the resource.
-pub(in super::super) fn apply(
-    resource: &Resource,
-    target: &mut Value,
-    patch: &Value,
-) -> Result<(), ApiError> {
-    let patch = patch
-        .as_object()
-        .ok_or_else(|| ApiError::bad_request("a strategic merge patch is an object"))?;
+pub(in super::super) fn apply(resource: &Resource, target: &mut Value, patch: &Value) -> Result<(), ApiError> {
+    let patch = patch.as_object().ok_or_else(|| ApiError::bad_request("a strategic merge patch is an object"))?;
     if !target.is_object() {
         *target = json!({});
     }
@@ -32,16 +26,11 @@ fn object<'a>(
     patch: &'a Map<String, Value>,
     path: &mut Vec<&'a str>,
 ) -> Result<(), ApiError> {
-    match patch
-        .get(DIRECTIVE)
-        .map(|directive| directive.as_str().unwrap_or_default())
-    {
+    match patch.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
         None | Some("merge") => {}
         Some("replace" | "delete") => target.clear(),
         Some(other) => {
-            return Err(ApiError::bad_request(format!(
-                "unknown patch directive {other:?}"
-            )));
+            return Err(ApiError::bad_request(format!("unknown patch directive {other:?}")));
         }
     }
     if let Some(kept) = patch.get(RETAIN).and_then(Value::as_array) {
@@ -64,9 +53,7 @@ fn object<'a>(
             }
             path.pop();
         } else if key.starts_with('$') && key != DIRECTIVE && key != RETAIN {
-            return Err(ApiError::bad_request(format!(
-                "unknown patch directive {key:?}"
-            )));
+            return Err(ApiError::bad_request(format!("unknown patch directive {key:?}")));
         }
     }
     Ok(())
@@ -88,16 +75,8 @@ fn field<'a>(
             if !entry.is_object() {
                 *entry = json!({});
             }
-            object(
-                resource,
-                entry.as_object_mut().expect("made an object just above"),
-                patch,
-                path,
-            )?;
-            if patch
-                .get(DIRECTIVE)
-                .is_some_and(|directive| directive == "delete")
-            {
+            object(resource, entry.as_object_mut().expect("made an object just above"), patch, path)?;
+            if patch.get(DIRECTIVE).is_some_and(|directive| directive == "delete") {
                 target.remove(key);
             }
         }
@@ -110,11 +89,7 @@ fn field<'a>(
             match shape(resource, path) {
                 Shape::Whole => *list = patch.clone(),
                 Shape::Set => {
-                    let new: Vec<Value> = patch
-                        .iter()
-                        .filter(|item| !list.contains(item))
-                        .cloned()
-                        .collect();
+                    let new: Vec<Value> = patch.iter().filter(|item| !list.contains(item)).cloned().collect();
                     list.extend(new);
                 }
                 Shape::Map(merge_key, _) => merge_list(resource, list, patch, merge_key, path)?,
@@ -134,37 +109,25 @@ fn merge_list<'a>(
     merge_key: &str,
     path: &mut Vec<&'a str>,
 ) -> Result<(), ApiError> {
-    if patch.iter().any(|item| {
-        item.get(DIRECTIVE)
-            .is_some_and(|directive| directive == "replace")
-    }) {
+    if patch.iter().any(|item| item.get(DIRECTIVE).is_some_and(|directive| directive == "replace")) {
         list.clear();
     }
     for item in patch {
         let Value::Object(fields) = item else {
-            return Err(ApiError::bad_request(format!(
-                "items of {} are objects",
-                path.join(".")
-            )));
+            return Err(ApiError::bad_request(format!("items of {} are objects", path.join("."))));
         };
         let directive = fields.get(DIRECTIVE).and_then(Value::as_str);
         let Some(key) = fields.get(merge_key) else {
             if directive == Some("replace") {
                 continue;
             }
-            return Err(ApiError::bad_request(format!(
-                "map: {item} does not contain declared merge key: {merge_key}"
-            )));
+            return Err(ApiError::bad_request(format!("map: {item} does not contain declared merge key: {merge_key}")));
         };
         if directive == Some("delete") {
             list.retain(|existing| existing.get(merge_key) != Some(key));
             continue;
         }
-        if let Some(existing) = list
-            .iter_mut()
-            .find(|existing| existing.get(merge_key) == Some(key))
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(existing) = list.iter_mut().find(|existing| existing.get(merge_key) == Some(key)).and_then(Value::as_object_mut) {
             object(resource, existing, fields, path)?;
         } else {
             let mut fresh = Map::new();
@@ -178,15 +141,10 @@ fn merge_list<'a>(
 /// Puts the named items in the wanted order; items that the patch does not know keep their places.
 fn reorder(list: &mut Vec<Value>, order: &[Value], shape: Shape) {
     let rank = |item: &Value| match shape {
-        Shape::Map(key, _) => order
-            .iter()
-            .position(|wanted| wanted.get(key).is_some() && wanted.get(key) == item.get(key)),
+        Shape::Map(key, _) => order.iter().position(|wanted| wanted.get(key).is_some() && wanted.get(key) == item.get(key)),
         _ => order.iter().position(|wanted| wanted == item),
     };
-    let mut ordered: Vec<(usize, Value)> = list
-        .iter()
-        .filter_map(|item| Some((rank(item)?, item.clone())))
-        .collect();
+    let mut ordered: Vec<(usize, Value)> = list.iter().filter_map(|item| Some((rank(item)?, item.clone()))).collect();
     ordered.sort_by_key(|(rank, _)| *rank);
     let mut ordered = ordered.into_iter().map(|(_, item)| item);
     for item in list.iter_mut() {
@@ -235,24 +193,14 @@ mod tests {
     #[test]
     fn directives_retain_replace_and_delete() {
         let strategy = json!({ "spec": { "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1 } } } });
-        let patch =
-            json!({ "spec": { "strategy": { "$retainKeys": ["type"], "type": "Recreate" } } });
-        assert_eq!(
-            patched(&DEPLOYMENTS, strategy, &patch),
-            json!({ "spec": { "strategy": { "type": "Recreate" } } })
-        );
+        let patch = json!({ "spec": { "strategy": { "$retainKeys": ["type"], "type": "Recreate" } } });
+        assert_eq!(patched(&DEPLOYMENTS, strategy, &patch), json!({ "spec": { "strategy": { "type": "Recreate" } } }));
         let labels = json!({ "metadata": { "labels": { "a": "1" } } });
         let patch = json!({ "metadata": { "labels": { "$patch": "replace", "b": "2" } } });
-        assert_eq!(
-            patched(&PODS, labels, &patch),
-            json!({ "metadata": { "labels": { "b": "2" } } })
-        );
+        assert_eq!(patched(&PODS, labels, &patch), json!({ "metadata": { "labels": { "b": "2" } } }));
         let finalizers = json!({ "metadata": { "finalizers": ["x", "y"] } });
         let patch = json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": ["x"], "finalizers": ["z"] } });
-        assert_eq!(
-            patched(&PODS, finalizers, &patch),
-            json!({ "metadata": { "finalizers": ["y", "z"] } })
-        );
+        assert_eq!(patched(&PODS, finalizers, &patch), json!({ "metadata": { "finalizers": ["y", "z"] } }));
     }
 
     #[test]
@@ -262,9 +210,6 @@ mod tests {
         assert_eq!(patched(&NODES, node, &patch), patch);
         let service = json!({ "spec": { "ports": [{ "port": 1, "name": "a" }] } });
         let patch = json!({ "spec": { "ports": [{ "port": 1, "name": "b" }, { "port": 2 }] } });
-        assert_eq!(
-            patched(&SERVICES, service, &patch),
-            json!({ "spec": { "ports": [{ "port": 1, "name": "b" }, { "port": 2 }] } })
-        );
+        assert_eq!(patched(&SERVICES, service, &patch), json!({ "spec": { "ports": [{ "port": 1, "name": "b" }, { "port": 2 }] } }));
     }
 }

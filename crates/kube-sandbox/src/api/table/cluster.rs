@@ -6,9 +6,7 @@ use super::show::{access_modes, age, items, number, or, selector_text, since};
 use crate::store::{Resource, text};
 
 pub(super) fn node(object: &Value) -> Value {
-    let ready = items(object, "/status/conditions")
-        .iter()
-        .find(|condition| condition["type"] == "Ready");
+    let ready = items(object, "/status/conditions").iter().find(|condition| condition["type"] == "Ready");
     let mut status = match ready.map(|condition| text(condition, "/status")) {
         Some("True") => "Ready",
         Some(_) => "NotReady",
@@ -32,13 +30,7 @@ pub(super) fn node(object: &Value) -> Value {
             .find(|address| address["type"] == kind)
             .map_or("<none>", |address| text(address, "/address"))
     };
-    let info = |field: &str| {
-        or(
-            text(object, &format!("/status/nodeInfo/{field}")),
-            "<unknown>",
-        )
-        .to_owned()
-    };
+    let info = |field: &str| or(text(object, &format!("/status/nodeInfo/{field}")), "<unknown>").to_owned();
     json!([
         object["metadata"]["name"],
         status,
@@ -54,18 +46,11 @@ pub(super) fn node(object: &Value) -> Value {
 }
 
 fn phase(object: &Value) -> &str {
-    if object.pointer("/metadata/deletionTimestamp").is_some() {
-        "Terminating"
-    } else {
-        text(object, "/status/phase")
-    }
+    if object.pointer("/metadata/deletionTimestamp").is_some() { "Terminating" } else { text(object, "/status/phase") }
 }
 
 pub(super) fn volume(object: &Value) -> Value {
-    let claim = match (
-        text(object, "/spec/claimRef/namespace"),
-        text(object, "/spec/claimRef/name"),
-    ) {
+    let claim = match (text(object, "/spec/claimRef/namespace"), text(object, "/spec/claimRef/name")) {
         (_, "") => String::new(),
         (namespace, name) => format!("{namespace}/{name}"),
     };
@@ -89,10 +74,7 @@ pub(super) fn claim(object: &Value) -> Value {
     let (capacity, modes) = if volume.is_empty() {
         (String::new(), String::new())
     } else {
-        (
-            text(object, "/status/capacity/storage").to_owned(),
-            access_modes(items(object, "/status/accessModes")),
-        )
+        (text(object, "/status/capacity/storage").to_owned(), access_modes(items(object, "/status/accessModes")))
     };
     json!([
         object["metadata"]["name"],
@@ -108,13 +90,8 @@ pub(super) fn claim(object: &Value) -> Value {
 }
 
 pub(super) fn storage_class(object: &Value) -> Value {
-    let annotation =
-        object.pointer("/metadata/annotations/storageclass.kubernetes.io~1is-default-class");
-    let suffix = if annotation.is_some_and(|value| value == "true") {
-        " (default)"
-    } else {
-        ""
-    };
+    let annotation = object.pointer("/metadata/annotations/storageclass.kubernetes.io~1is-default-class");
+    let suffix = if annotation.is_some_and(|value| value == "true") { " (default)" } else { "" };
     json!([
         format!("{}{suffix}", text(object, "/metadata/name")),
         object["provisioner"],
@@ -136,20 +113,11 @@ pub(super) fn event(object: &Value) -> Value {
     };
     let kind = text(object, "/involvedObject/kind").to_lowercase();
     let subject = format!("{kind}/{}", text(object, "/involvedObject/name"));
-    let component = or(
-        text(object, "/source/component"),
-        text(object, "/reportingComponent"),
-    );
-    let source: Vec<&str> = [
-        component,
-        or(
-            text(object, "/source/host"),
-            text(object, "/reportingInstance"),
-        ),
-    ]
-    .into_iter()
-    .filter(|part| !part.is_empty())
-    .collect();
+    let component = or(text(object, "/source/component"), text(object, "/reportingComponent"));
+    let source: Vec<&str> = [component, or(text(object, "/source/host"), text(object, "/reportingInstance"))]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
     json!([
         since(last),
         object["type"],
@@ -166,40 +134,23 @@ pub(super) fn event(object: &Value) -> Value {
 
 pub(super) fn role_binding(object: &Value) -> Value {
     let subjects = |kind: &str| {
-        let found = items(object, "/subjects")
-            .iter()
-            .filter(|subject| subject["kind"] == kind);
+        let found = items(object, "/subjects").iter().filter(|subject| subject["kind"] == kind);
         let names = found.map(|subject| match text(subject, "/namespace") {
             "" => text(subject, "/name").to_owned(),
             namespace => format!("{namespace}/{}", text(subject, "/name")),
         });
         names.collect::<Vec<_>>().join(", ")
     };
-    let role = format!(
-        "{}/{}",
-        text(object, "/roleRef/kind"),
-        text(object, "/roleRef/name")
-    );
-    json!([
-        object["metadata"]["name"],
-        role,
-        age(object),
-        subjects("User"),
-        subjects("Group"),
-        subjects("ServiceAccount")
-    ])
+    let role = format!("{}/{}", text(object, "/roleRef/kind"), text(object, "/roleRef/name"));
+    json!([object["metadata"]["name"], role, age(object), subjects("User"), subjects("Group"), subjects("ServiceAccount")])
 }
 
 /// What stands between name and age in the rows of the small kinds.
 pub(super) fn middle(resource: &Resource, object: &Value) -> Vec<Value> {
     let count = |field: &str| {
-        object.get(field).map_or(0, |value| {
-            value
-                .as_object()
-                .map(serde_json::Map::len)
-                .or_else(|| value.as_array().map(Vec::len))
-                .unwrap_or(0)
-        })
+        object
+            .get(field)
+            .map_or(0, |value| value.as_object().map(serde_json::Map::len).or_else(|| value.as_array().map(Vec::len)).unwrap_or(0))
     };
     match resource.plural {
         "namespaces" => vec![json!(text(object, "/status/phase"))],
@@ -207,10 +158,7 @@ pub(super) fn middle(resource: &Resource, object: &Value) -> Vec<Value> {
         "configmaps" => vec![json!(count("data") + count("binaryData"))],
         "serviceaccounts" => vec![json!(count("secrets"))],
         "leases" => vec![json!(text(object, "/spec/holderIdentity"))],
-        "networkpolicies" => vec![json!(or(
-            &selector_text(&object["spec"]["podSelector"]),
-            "<none>"
-        ))],
+        "networkpolicies" => vec![json!(or(&selector_text(&object["spec"]["podSelector"]), "<none>"))],
         "csinodes" => vec![json!(items(object, "/spec/drivers").len())],
         "volumeattachments" => vec![
             json!(text(object, "/spec/attacher")),
@@ -219,18 +167,10 @@ pub(super) fn middle(resource: &Resource, object: &Value) -> Vec<Value> {
             json!(object.pointer("/status/attached") == Some(&Value::Bool(true))),
         ],
         "controllerrevisions" => {
-            let owner = items(object, "/metadata/ownerReferences")
-                .iter()
-                .find(|owner| owner["controller"] == true);
+            let owner = items(object, "/metadata/ownerReferences").iter().find(|owner| owner["controller"] == true);
             let owner = owner.map_or_else(
                 || "<none>".to_owned(),
-                |owner| {
-                    format!(
-                        "{}.apps/{}",
-                        text(owner, "/kind").to_lowercase(),
-                        text(owner, "/name")
-                    )
-                },
+                |owner| format!("{}.apps/{}", text(owner, "/kind").to_lowercase(), text(owner, "/name")),
             );
             vec![json!(owner), object["revision"].clone()]
         }

@@ -67,26 +67,8 @@ fn columns(resource: &Resource) -> Vec<Column> {
             wide("Nominated Node"),
             wide("Readiness Gates"),
         ],
-        "deployments" => vec![
-            NAME,
-            text("Ready"),
-            text("Up-to-date"),
-            text("Available"),
-            AGE,
-            CONTAINERS,
-            IMAGES,
-            SELECTOR,
-        ],
-        "replicasets" => vec![
-            NAME,
-            number("Desired"),
-            number("Current"),
-            number("Ready"),
-            AGE,
-            CONTAINERS,
-            IMAGES,
-            SELECTOR,
-        ],
+        "deployments" => vec![NAME, text("Ready"), text("Up-to-date"), text("Available"), AGE, CONTAINERS, IMAGES, SELECTOR],
+        "replicasets" => vec![NAME, number("Desired"), number("Current"), number("Ready"), AGE, CONTAINERS, IMAGES, SELECTOR],
         "statefulsets" => vec![NAME, text("Ready"), AGE, CONTAINERS, IMAGES],
         "daemonsets" => vec![
             NAME,
@@ -102,23 +84,9 @@ fn columns(resource: &Resource) -> Vec<Column> {
             SELECTOR,
         ],
         "controllerrevisions" => vec![NAME, text("Controller"), text("Revision"), AGE],
-        "services" => vec![
-            NAME,
-            text("Type"),
-            text("Cluster-IP"),
-            text("External-IP"),
-            text("Port(s)"),
-            AGE,
-            SELECTOR,
-        ],
+        "services" => vec![NAME, text("Type"), text("Cluster-IP"), text("External-IP"), text("Port(s)"), AGE, SELECTOR],
         "endpoints" => vec![NAME, text("Endpoints"), AGE],
-        "endpointslices" => vec![
-            NAME,
-            text("AddressType"),
-            text("Ports"),
-            text("Endpoints"),
-            AGE,
-        ],
+        "endpointslices" => vec![NAME, text("AddressType"), text("Ports"), text("Endpoints"), AGE],
         "nodes" => vec![
             NAME,
             text("Status"),
@@ -155,23 +123,11 @@ fn columns(resource: &Resource) -> Vec<Column> {
             AGE,
             wide("VolumeMode"),
         ],
-        "storageclasses" => vec![
-            NAME,
-            text("Provisioner"),
-            text("ReclaimPolicy"),
-            text("VolumeBindingMode"),
-            text("AllowVolumeExpansion"),
-            AGE,
-        ],
+        "storageclasses" => {
+            vec![NAME, text("Provisioner"), text("ReclaimPolicy"), text("VolumeBindingMode"), text("AllowVolumeExpansion"), AGE]
+        }
         "csinodes" => vec![NAME, number("Drivers"), AGE],
-        "volumeattachments" => vec![
-            NAME,
-            text("Attacher"),
-            text("PV"),
-            text("Node"),
-            ("Attached", "boolean", false),
-            AGE,
-        ],
+        "volumeattachments" => vec![NAME, text("Attacher"), text("PV"), text("Node"), ("Attached", "boolean", false), AGE],
         "events" => vec![
             text("Last Seen"),
             text("Type"),
@@ -189,23 +145,10 @@ fn columns(resource: &Resource) -> Vec<Column> {
         "configmaps" => vec![NAME, text("Data"), AGE],
         "serviceaccounts" => vec![NAME, text("Secrets"), AGE],
         "leases" => vec![NAME, text("Holder"), AGE],
-        "poddisruptionbudgets" => vec![
-            NAME,
-            text("Min Available"),
-            text("Max Unavailable"),
-            number("Allowed Disruptions"),
-            AGE,
-        ],
+        "poddisruptionbudgets" => vec![NAME, text("Min Available"), text("Max Unavailable"), number("Allowed Disruptions"), AGE],
         "networkpolicies" => vec![NAME, text("Pod-Selector"), AGE],
         "roles" | "clusterroles" => vec![NAME, ("Created At", "date", false)],
-        "rolebindings" | "clusterrolebindings" => vec![
-            NAME,
-            text("Role"),
-            AGE,
-            wide("Users"),
-            wide("Groups"),
-            wide("ServiceAccounts"),
-        ],
+        "rolebindings" | "clusterrolebindings" => vec![NAME, text("Role"), AGE, wide("Users"), wide("Groups"), wide("ServiceAccounts")],
         _ => vec![NAME, AGE],
     }
 }
@@ -239,24 +182,12 @@ fn cells(resource: &Resource, object: &Value) -> Value {
 }
 
 /// A table of the objects in the form that the request asks for.
-pub(super) fn of_objects(
-    resource: &Resource,
-    objects: &[Arc<Value>],
-    call: &Call,
-    metadata: &Value,
-    columns: bool,
-) -> Value {
+pub(super) fn of_objects(resource: &Resource, objects: &[Arc<Value>], call: &Call, metadata: &Value, columns: bool) -> Value {
     build(resource, objects, Include::of(call), metadata, columns)
 }
 
 /// A table; a watch sends the definitions of the columns only once.
-pub(super) fn build(
-    resource: &Resource,
-    objects: &[Arc<Value>],
-    include: Include,
-    metadata: &Value,
-    with_columns: bool,
-) -> Value {
+pub(super) fn build(resource: &Resource, objects: &[Arc<Value>], include: Include, metadata: &Value, with_columns: bool) -> Value {
     let definitions: Vec<Value> = if with_columns {
         let define = |(name, kind, wide): Column| {
             let format = if name == "Name" { "name" } else { "" };

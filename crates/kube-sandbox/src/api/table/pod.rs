@@ -16,10 +16,7 @@ pub(super) fn cells(pod: &Value) -> Value {
     let gates_text = if gates.is_empty() {
         "<none>".to_owned()
     } else {
-        let met = gates
-            .iter()
-            .filter(|gate| condition(pod, text(gate, "/conditionType")) == "True")
-            .count();
+        let met = gates.iter().filter(|gate| condition(pod, text(gate, "/conditionType")) == "True").count();
         format!("{met}/{}", gates.len())
     };
     json!([
@@ -36,10 +33,7 @@ pub(super) fn cells(pod: &Value) -> Value {
 }
 
 fn condition<'a>(pod: &'a Value, kind: &str) -> &'a str {
-    items(pod, "/status/conditions")
-        .iter()
-        .find(|condition| condition["type"] == kind)
-        .map_or("", |condition| text(condition, "/status"))
+    items(pod, "/status/conditions").iter().find(|condition| condition["type"] == kind).map_or("", |condition| text(condition, "/status"))
 }
 
 fn sidecars(pod: &Value) -> impl Iterator<Item = &str> {
@@ -59,10 +53,7 @@ struct State {
 
 impl State {
     fn of(pod: &Value) -> State {
-        let mut state = State {
-            word: or(text(pod, "/status/reason"), text(pod, "/status/phase")).to_owned(),
-            ..State::default()
-        };
+        let mut state = State { word: or(text(pod, "/status/reason"), text(pod, "/status/phase")).to_owned(), ..State::default() };
         for gate in items(pod, "/status/conditions") {
             if gate["type"] == "PodScheduled" && gate["reason"] == "SchedulingGated" {
                 state.word = "SchedulingGated".to_owned();
@@ -87,10 +78,7 @@ impl State {
     fn init_containers(&mut self, pod: &Value) -> bool {
         let sidecars: Vec<&str> = sidecars(pod).collect();
         let total = items(pod, "/spec/initContainers").len();
-        for (index, container) in items(pod, "/status/initContainerStatuses")
-            .iter()
-            .enumerate()
-        {
+        for (index, container) in items(pod, "/status/initContainerStatuses").iter().enumerate() {
             self.restarts += number(container, "/restartCount");
             let terminated = container.pointer("/state/terminated");
             if terminated.is_some_and(|ended| ended["exitCode"] == 0) {
@@ -117,12 +105,7 @@ impl State {
         for container in items(pod, "/status/containerStatuses").iter().rev() {
             self.restarts += number(container, "/restartCount");
             let finished = text(container, "/lastState/terminated/finishedAt");
-            if !finished.is_empty()
-                && self
-                    .last_restart
-                    .as_deref()
-                    .is_none_or(|known| known < finished)
-            {
+            if !finished.is_empty() && self.last_restart.as_deref().is_none_or(|known| known < finished) {
                 self.last_restart = Some(finished.to_owned());
             }
             let waiting = text(container, "/state/waiting/reason");
@@ -136,12 +119,7 @@ impl State {
             }
         }
         if self.word == "Completed" && running {
-            self.word = if condition(pod, "Ready") == "True" {
-                "Running"
-            } else {
-                "NotReady"
-            }
-            .to_owned();
+            self.word = if condition(pod, "Ready") == "True" { "Running" } else { "NotReady" }.to_owned();
         }
     }
 }
@@ -168,28 +146,11 @@ mod tests {
         let container = |state: Value| json!({ "spec": { "containers": [{ "name": "a" }] }, "status": { "phase": "Running", "containerStatuses": [state] } });
         for (pod, expected) in [
             (json!({ "status": { "phase": "Pending" } }), "Pending"),
-            (
-                container(json!({ "state": { "waiting": { "reason": "CrashLoopBackOff" } } })),
-                "CrashLoopBackOff",
-            ),
-            (
-                container(
-                    json!({ "state": { "terminated": { "reason": "Error", "exitCode": 1 } } }),
-                ),
-                "Error",
-            ),
-            (
-                container(json!({ "state": { "terminated": { "exitCode": 137, "signal": 9 } } })),
-                "Signal:9",
-            ),
-            (
-                container(json!({ "ready": true, "state": { "running": {} } })),
-                "Running",
-            ),
-            (
-                json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" }, "status": { "phase": "Running" } }),
-                "Terminating",
-            ),
+            (container(json!({ "state": { "waiting": { "reason": "CrashLoopBackOff" } } })), "CrashLoopBackOff"),
+            (container(json!({ "state": { "terminated": { "reason": "Error", "exitCode": 1 } } })), "Error"),
+            (container(json!({ "state": { "terminated": { "exitCode": 137, "signal": 9 } } })), "Signal:9"),
+            (container(json!({ "ready": true, "state": { "running": {} } })), "Running"),
+            (json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" }, "status": { "phase": "Running" } }), "Terminating"),
             (
                 json!({ "spec": { "initContainers": [{ "name": "i" }] }, "status": { "phase": "Pending",
                     "initContainerStatuses": [{ "name": "i", "state": { "running": {} } }] } }),
@@ -207,11 +168,6 @@ mod tests {
         ] } });
         let cells = cells(&pod);
         assert_eq!(cells[1], "1/1");
-        assert!(
-            cells[3]
-                .as_str()
-                .is_some_and(|text| text.starts_with("2 (") && text.ends_with(" ago)")),
-            "{cells}"
-        );
+        assert!(cells[3].as_str().is_some_and(|text| text.starts_with("2 (") && text.ends_with(" ago)")), "{cells}");
     }
 }

@@ -21,11 +21,7 @@ pub(super) fn since(timestamp: &str) -> String {
 /// Seconds as Kubernetes shows them: two units at most, one where the second says little.
 pub(super) fn duration(seconds: i64) -> String {
     let two = |big: i64, unit: &str, small: i64, second: &str| {
-        if small == 0 {
-            format!("{big}{unit}")
-        } else {
-            format!("{big}{unit}{small}{second}")
-        }
+        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{second}") }
     };
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     match seconds {
@@ -45,10 +41,7 @@ pub(super) fn duration(seconds: i64) -> String {
 
 /// The items of a list, empty when there is none.
 pub(super) fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The number at a pointer, 0 when there is none.
@@ -63,31 +56,18 @@ pub(super) fn or<'a>(value: &'a str, absent: &'a str) -> &'a str {
 
 /// Labels as text, `<none>` when there are none.
 pub(super) fn labels_text(labels: &Value) -> String {
-    let labels: Vec<String> = labels
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
+    let labels: Vec<String> =
+        labels.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     or(&labels.join(","), "<none>").to_owned()
 }
 
 /// A label selector as text; empty for one that chooses everything.
 pub(in super::super) fn selector_text(selector: &Value) -> String {
-    let equal = selector
-        .get("matchLabels")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
-    let mut parts: Vec<String> = equal
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
+    let equal = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    let mut parts: Vec<String> = equal.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     for test in items(selector, "/matchExpressions") {
         let key = text(test, "/key");
-        let values: Vec<&str> = items(test, "/values")
-            .iter()
-            .filter_map(Value::as_str)
-            .collect();
+        let values: Vec<&str> = items(test, "/values").iter().filter_map(Value::as_str).collect();
         let values = values.join(",");
         parts.push(match text(test, "/operator") {
             "In" => format!("{key} in ({values})"),

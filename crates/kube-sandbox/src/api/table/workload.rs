@@ -7,12 +7,7 @@ use crate::store::text;
 
 fn containers(object: &Value) -> (String, String) {
     let list = items(object, "/spec/template/spec/containers");
-    let join = |field: &str| {
-        list.iter()
-            .map(|container| text(container, field))
-            .collect::<Vec<_>>()
-            .join(",")
-    };
+    let join = |field: &str| list.iter().map(|container| text(container, field)).collect::<Vec<_>>().join(",");
     (join("/name"), join("/image"))
 }
 
@@ -22,61 +17,22 @@ fn selector(object: &Value) -> String {
 
 pub(super) fn deployment(object: &Value) -> Value {
     let (names, images) = containers(object);
-    let ready = format!(
-        "{}/{}",
-        number(object, "/status/readyReplicas"),
-        number(object, "/spec/replicas")
-    );
-    let (updated, available) = (
-        number(object, "/status/updatedReplicas"),
-        number(object, "/status/availableReplicas"),
-    );
-    json!([
-        object["metadata"]["name"],
-        ready,
-        updated,
-        available,
-        age(object),
-        names,
-        images,
-        selector(object)
-    ])
+    let ready = format!("{}/{}", number(object, "/status/readyReplicas"), number(object, "/spec/replicas"));
+    let (updated, available) = (number(object, "/status/updatedReplicas"), number(object, "/status/availableReplicas"));
+    json!([object["metadata"]["name"], ready, updated, available, age(object), names, images, selector(object)])
 }
 
 pub(super) fn replica_set(object: &Value) -> Value {
     let (names, images) = containers(object);
     let count = |pointer| number(object, pointer);
-    let (desired, current, ready) = (
-        count("/spec/replicas"),
-        count("/status/replicas"),
-        count("/status/readyReplicas"),
-    );
-    json!([
-        object["metadata"]["name"],
-        desired,
-        current,
-        ready,
-        age(object),
-        names,
-        images,
-        selector(object)
-    ])
+    let (desired, current, ready) = (count("/spec/replicas"), count("/status/replicas"), count("/status/readyReplicas"));
+    json!([object["metadata"]["name"], desired, current, ready, age(object), names, images, selector(object)])
 }
 
 pub(super) fn stateful_set(object: &Value) -> Value {
     let (names, images) = containers(object);
-    let ready = format!(
-        "{}/{}",
-        number(object, "/status/readyReplicas"),
-        number(object, "/spec/replicas")
-    );
-    json!([
-        object["metadata"]["name"],
-        ready,
-        age(object),
-        names,
-        images
-    ])
+    let ready = format!("{}/{}", number(object, "/status/readyReplicas"), number(object, "/spec/replicas"));
+    json!([object["metadata"]["name"], ready, age(object), names, images])
 }
 
 pub(super) fn daemon_set(object: &Value) -> Value {
@@ -100,10 +56,7 @@ pub(super) fn daemon_set(object: &Value) -> Value {
 
 pub(super) fn service(object: &Value) -> Value {
     let kind = text(object, "/spec/type");
-    let mut external: Vec<&str> = items(object, "/spec/externalIPs")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let mut external: Vec<&str> = items(object, "/spec/externalIPs").iter().filter_map(Value::as_str).collect();
     for ingress in items(object, "/status/loadBalancer/ingress") {
         external.push(or(text(ingress, "/ip"), text(ingress, "/hostname")));
     }
@@ -123,15 +76,7 @@ pub(super) fn service(object: &Value) -> Value {
     let ports: Vec<String> = items(object, "/spec/ports").iter().map(port).collect();
     let ports = or(&ports.join(","), "<none>").to_owned();
     let address = or(text(object, "/spec/clusterIP"), "<none>");
-    json!([
-        object["metadata"]["name"],
-        kind,
-        address,
-        external,
-        ports,
-        age(object),
-        labels_text(&object["spec"]["selector"])
-    ])
+    json!([object["metadata"]["name"], kind, address, external, ports, age(object), labels_text(&object["spec"]["selector"])])
 }
 
 pub(super) fn endpoints(object: &Value) -> Value {
@@ -139,36 +84,17 @@ pub(super) fn endpoints(object: &Value) -> Value {
     for subset in items(object, "/subsets") {
         for address in items(subset, "/addresses") {
             let ports = items(subset, "/ports");
-            all.extend(
-                ports
-                    .iter()
-                    .map(|port| format!("{}:{}", text(address, "/ip"), number(port, "/port"))),
-            );
+            all.extend(ports.iter().map(|port| format!("{}:{}", text(address, "/ip"), number(port, "/port"))));
         }
     }
-    json!([
-        object["metadata"]["name"],
-        first_three(&all, "<none>"),
-        age(object)
-    ])
+    json!([object["metadata"]["name"], first_three(&all, "<none>"), age(object)])
 }
 
 pub(super) fn endpoint_slice(object: &Value) -> Value {
-    let ports: Vec<String> = items(object, "/ports")
-        .iter()
-        .map(|port| {
-            port["port"]
-                .as_i64()
-                .map_or_else(|| "*".to_owned(), |port| port.to_string())
-        })
-        .collect();
-    let addresses = items(object, "/endpoints")
-        .iter()
-        .flat_map(|endpoint| items(endpoint, "/addresses"));
-    let addresses: Vec<String> = addresses
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
+    let ports: Vec<String> =
+        items(object, "/ports").iter().map(|port| port["port"].as_i64().map_or_else(|| "*".to_owned(), |port| port.to_string())).collect();
+    let addresses = items(object, "/endpoints").iter().flat_map(|endpoint| items(endpoint, "/addresses"));
+    let addresses: Vec<String> = addresses.filter_map(Value::as_str).map(str::to_owned).collect();
     json!([
         object["metadata"]["name"],
         object["addressType"],
@@ -185,11 +111,5 @@ pub(super) fn disruption_budget(object: &Value) -> Value {
         other => other.to_string(),
     };
     let allowed = number(object, "/status/disruptionsAllowed");
-    json!([
-        object["metadata"]["name"],
-        bound("minAvailable"),
-        bound("maxUnavailable"),
-        allowed,
-        age(object)
-    ])
+    json!([object["metadata"]["name"], bound("minAvailable"), bound("maxUnavailable"), allowed, age(object)])
 }
