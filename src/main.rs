@@ -12,12 +12,7 @@ fn main() -> ExitCode {
     };
     let mut out = io::stdout();
     let mut err = io::stderr();
-    let result = cli.start_logging().and_then(|_| {
-        finish(cli.start(&mut Streams {
-            out: &mut out,
-            err: &mut err,
-        }))
-    });
+    let result = cli.start_logging().and_then(|_| finish(cli.start(&mut Streams { out: &mut out, err: &mut err })));
     cli::settle(result, &mut err).into()
 }
 

@@ -61,10 +61,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with a message.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Failure {
-            exit,
-            message: message.to_string(),
-        }
+        Failure { exit, message: message.to_string() }
     }
 
     /// Something that is needed is missing or does not answer.
@@ -75,10 +72,7 @@ impl Failure {
 
 impl From<Mistakes> for Failure {
     fn from(mistakes: Mistakes) -> Self {
-        Failure {
-            exit: Exit::Usage,
-            message: mistakes.to_string(),
-        }
+        Failure { exit: Exit::Usage, message: mistakes.to_string() }
     }
 }
 
@@ -87,15 +81,9 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             // Whoever read the output has seen enough, as with `chaos list | head`.
-            Failure {
-                exit: Exit::Pass,
-                message: String::new(),
-            }
+            Failure { exit: Exit::Pass, message: String::new() }
         } else {
-            Failure::new(
-                Exit::Unavailable,
-                format!("cannot write the output: {error}"),
-            )
+            Failure::new(Exit::Unavailable, format!("cannot write the output: {error}"))
         }
     }
 }

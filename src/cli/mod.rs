@@ -73,13 +73,7 @@ struct Logging {
     #[arg(short, long, action = ArgAction::Count, global = true)]
     verbose: u8,
     /// Log by a filter such as `chaos=debug,kube=info` instead.
-    #[arg(
-        long,
-        value_name = "FILTER",
-        env = "CHAOS_LOG",
-        hide_env = true,
-        global = true
-    )]
+    #[arg(long, value_name = "FILTER", env = "CHAOS_LOG", hide_env = true, global = true)]
     log: Option<String>,
 }
 
@@ -111,8 +105,8 @@ impl Cli {
             (None, 2) => "info,chaos=debug",
             (None, _) => "debug,chaos=trace",
         };
-        let filter = tracing_subscriber::EnvFilter::try_new(filter)
-            .map_err(|error| Failure::new(Exit::Usage, format!("--log: {error}")))?;
+        let filter =
+            tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| Failure::new(Exit::Usage, format!("--log: {error}")))?;
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
@@ -131,11 +125,7 @@ impl Cli {
 pub fn usage(error: &clap::Error) -> Exit {
     // A reader that went away does not change the outcome.
     let _ = error.print();
-    if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Pass
-    }
+    if error.use_stderr() { Exit::Usage } else { Exit::Pass }
 }
 
 /// Tells why a command failed, and the exit code of any outcome.

@@ -19,19 +19,12 @@ pub struct OverrideArgs {
 
 impl From<OverrideArgs> for Overrides {
     fn from(args: OverrideArgs) -> Self {
-        Overrides {
-            engine: args.engine,
-            cluster: args.cluster,
-            seed: args.seed,
-        }
+        Overrides { engine: args.engine, cluster: args.cluster, seed: args.seed }
     }
 }
 
 /// A parser for the words of a type, which help and completions list.
 fn words<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
-    let values = T::ALL
-        .iter()
-        .map(|choice| PossibleValue::new(choice.id()).help(choice.meaning()));
-    PossibleValuesParser::new(values)
-        .map(|word| T::named(&word).expect("clap accepts only the words of the type"))
+    let values = T::ALL.iter().map(|choice| PossibleValue::new(choice.id()).help(choice.meaning()));
+    PossibleValuesParser::new(values).map(|word| T::named(&word).expect("clap accepts only the words of the type"))
 }

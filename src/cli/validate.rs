@@ -35,10 +35,6 @@ impl Validate {
                 Err(mistakes) => wrong.push_str(&mistakes.to_string()),
             }
         }
-        if wrong.is_empty() {
-            Ok(Exit::Pass)
-        } else {
-            Err(Failure::new(Exit::Usage, wrong))
-        }
+        if wrong.is_empty() { Ok(Exit::Pass) } else { Err(Failure::new(Exit::Usage, wrong)) }
     }
 }

@@ -29,10 +29,7 @@ const PAGE_CACHE_KEPT: &str = "process death: the kernel's page cache survives, 
 const NODE_LOST: &str = "node loss: on kind and k3d all nodes share one kernel and its page cache, so a missing fsync stays hidden there";
 
 /// The parameters of a fault that has none.
-static NONE: Section = Section {
-    doc: "It has no parameters.",
-    keys: &[],
-};
+static NONE: Section = Section { doc: "It has no parameters.", keys: &[] };
 
 /// The parameters of a fault that lasts.
 macro_rules! lasting {
@@ -65,9 +62,7 @@ pub(super) static FAULTS: &[FaultForm] = &[
         },
         reach: PAGE_CACHE_KEPT,
         decides: &[Claim::Ha2, Claim::Ha3],
-        read: |parameters| FaultSpec::PodKill {
-            grace: parameters.grace("grace").value,
-        },
+        read: |parameters| FaultSpec::PodKill { grace: parameters.grace("grace").value },
     },
     FaultForm {
         kind: "pod-evict",
@@ -91,9 +86,7 @@ pub(super) static FAULTS: &[FaultForm] = &[
         parameters: lasting!("Parameters of process-hang.", "10s"),
         reach: "nothing is lost: shows how long clients wait for a server that stands still",
         decides: &[],
-        read: |parameters| FaultSpec::ProcessHang {
-            lasts: parameters.duration("for").value,
-        },
+        read: |parameters| FaultSpec::ProcessHang { lasts: parameters.duration("for").value },
     },
     FaultForm {
         kind: "node-drain",
@@ -109,9 +102,7 @@ pub(super) static FAULTS: &[FaultForm] = &[
         parameters: lasting!("Parameters of node-freeze.", "90s"),
         reach: NODE_LOST,
         decides: &[],
-        read: |parameters| FaultSpec::NodeFreeze {
-            lasts: parameters.duration("for").value,
-        },
+        read: |parameters| FaultSpec::NodeFreeze { lasts: parameters.duration("for").value },
     },
     FaultForm {
         kind: "node-power-off",
@@ -119,18 +110,13 @@ pub(super) static FAULTS: &[FaultForm] = &[
         parameters: lasting!("Parameters of node-power-off.", "90s"),
         reach: NODE_LOST,
         decides: &[Claim::Ha1, Claim::Ha3],
-        read: |parameters| FaultSpec::NodePowerOff {
-            lasts: parameters.duration("for").value,
-        },
+        read: |parameters| FaultSpec::NodePowerOff { lasts: parameters.duration("for").value },
     },
 ];
 
 impl FaultSpec {
     fn form(&self) -> &'static FaultForm {
-        FAULTS
-            .iter()
-            .find(|form| form.kind == self.kind())
-            .expect("every fault has a row in the table")
+        FAULTS.iter().find(|form| form.kind == self.kind()).expect("every fault has a row in the table")
     }
 
     /// Its key in an experiment file, such as `pod-kill`.
@@ -172,11 +158,7 @@ impl FaultSpec {
 
     /// Its parameters in words, such as `grace 0s`.
     pub fn parameters_in_words(&self) -> String {
-        self.parameters()
-            .into_iter()
-            .map(|(key, value)| format!("{key} {value}"))
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.parameters().into_iter().map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -44,26 +44,14 @@ pub(super) struct Word {
 
 /// The words of a type of the plan.
 pub(super) fn words<T: Named>() -> Vec<Word> {
-    T::ALL
-        .iter()
-        .map(|choice| Word {
-            id: choice.id(),
-            meaning: choice.meaning(),
-        })
-        .collect()
+    T::ALL.iter().map(|choice| Word { id: choice.id(), meaning: choice.meaning() }).collect()
 }
 
 /// Refused or allowed: whether two instances at once fail the run.
 fn overlap_words() -> Vec<Word> {
     vec![
-        Word {
-            id: "refused",
-            meaning: "Two instances on the claim at once fail the run.",
-        },
-        Word {
-            id: "allowed",
-            meaning: "Two instances on the claim at once are reported, and do not fail the run.",
-        },
+        Word { id: "refused", meaning: "Two instances on the claim at once fail the run." },
+        Word { id: "allowed", meaning: "Two instances on the claim at once are reported, and do not fail the run." },
     ]
 }
 
@@ -122,12 +110,7 @@ pub(super) const RATE_PER_S_MAX: f64 = 100_000.0;
 pub(super) const INJECTIONS_MAX: u64 = 1_000;
 
 const fn key(name: &'static str, doc: &'static str, kind: Kind, absent: Absent) -> Key {
-    Key {
-        name,
-        doc,
-        kind,
-        absent,
-    }
+    Key { name, doc, kind, absent }
 }
 
 /// The experiment.
@@ -140,12 +123,7 @@ pub(super) static EXPERIMENT: Section = Section {
             Kind::Label,
             Absent::Mistake,
         ),
-        key(
-            "description",
-            "What it shows, in a sentence.",
-            Kind::Text,
-            Absent::Nothing,
-        ),
+        key("description", "What it shows, in a sentence.", Kind::Text, Absent::Nothing),
         key(
             "cluster",
             "Where it runs unless the command line says otherwise: sandbox, kind[:NAME], k3d[:NAME] or context:NAME. Left out: the sandbox, so that nothing real is touched by accident.",
@@ -155,36 +133,13 @@ pub(super) static EXPERIMENT: Section = Section {
         key(
             "seed",
             "The seed of everything that is random. Left out: one is drawn and recorded.",
-            Kind::Integer {
-                least: 0,
-                most: u64::MAX,
-            },
+            Kind::Integer { least: 0, most: u64::MAX },
             Absent::Nothing,
         ),
-        key(
-            "target",
-            "What is deployed.",
-            Kind::Section(&TARGET),
-            Absent::Nothing,
-        ),
-        key(
-            "workload",
-            "The load.",
-            Kind::Section(&WORKLOAD),
-            Absent::Nothing,
-        ),
-        key(
-            "faults",
-            "What is injected, and when.",
-            Kind::Faults,
-            Absent::Mistake,
-        ),
-        key(
-            "expect",
-            "What must hold.",
-            Kind::Section(&EXPECT),
-            Absent::Nothing,
-        ),
+        key("target", "What is deployed.", Kind::Section(&TARGET), Absent::Nothing),
+        key("workload", "The load.", Kind::Section(&WORKLOAD), Absent::Nothing),
+        key("faults", "What is injected, and when.", Kind::Faults, Absent::Mistake),
+        key("expect", "What must hold.", Kind::Section(&EXPECT), Absent::Nothing),
         key(
             "duration",
             "How long the fault phase lasts at the least. Left out: 10 s after the last injection.",
@@ -209,91 +164,38 @@ static TARGET: Section = Section {
             Kind::Choice(words::<Engine>),
             Absent::Mistake,
         ),
-        key(
-            "image",
-            "The image, where it is not the engine's own.",
-            Kind::Word,
-            Absent::Nothing,
-        ),
-        key(
-            "controller",
-            "What owns the pod.",
-            Kind::Choice(words::<Controller>),
-            Absent::Default("Deployment"),
-        ),
-        key(
-            "storage",
-            "The PersistentVolumeClaim.",
-            Kind::Section(&STORAGE),
-            Absent::Nothing,
-        ),
-        key(
-            "grace",
-            "The pod's terminationGracePeriodSeconds.",
-            Kind::Duration(Span::WholeSeconds),
-            Absent::Default("30s"),
-        ),
+        key("image", "The image, where it is not the engine's own.", Kind::Word, Absent::Nothing),
+        key("controller", "What owns the pod.", Kind::Choice(words::<Controller>), Absent::Default("Deployment")),
+        key("storage", "The PersistentVolumeClaim.", Kind::Section(&STORAGE), Absent::Nothing),
+        key("grace", "The pod's terminationGracePeriodSeconds.", Kind::Duration(Span::WholeSeconds), Absent::Default("30s")),
         key(
             "readyWithin",
             "How long the target may take to become ready for the first time.",
             Kind::Duration(Span::Positive),
             Absent::Default("5m"),
         ),
-        key(
-            "tls",
-            "Whether connections are encrypted.",
-            Kind::Choice(words::<Tls>),
-            Absent::Default("off"),
-        ),
-        key(
-            "sabotage",
-            "A defect that the stand-in engine is told to have, for tests of the harness itself.",
-            Kind::Word,
-            Absent::Nothing,
-        ),
+        key("tls", "Whether connections are encrypted.", Kind::Choice(words::<Tls>), Absent::Default("off")),
+        key("sabotage", "A defect that the stand-in engine is told to have, for tests of the harness itself.", Kind::Word, Absent::Nothing),
     ],
 };
 
 static STORAGE: Section = Section {
     doc: "The PersistentVolumeClaim.",
     keys: &[
-        key(
-            "size",
-            "The requested size, such as 8Gi.",
-            Kind::Size,
-            Absent::Default("8Gi"),
-        ),
-        key(
-            "accessMode",
-            "The access mode.",
-            Kind::Choice(words::<AccessMode>),
-            Absent::Default("ReadWriteOnce"),
-        ),
-        key(
-            "class",
-            "The storage class. Left out: the cluster's default.",
-            Kind::ObjectName,
-            Absent::Nothing,
-        ),
+        key("size", "The requested size, such as 8Gi.", Kind::Size, Absent::Default("8Gi")),
+        key("accessMode", "The access mode.", Kind::Choice(words::<AccessMode>), Absent::Default("ReadWriteOnce")),
+        key("class", "The storage class. Left out: the cluster's default.", Kind::ObjectName, Absent::Nothing),
     ],
 };
 
 static WORKLOAD: Section = Section {
     doc: "The load.",
     keys: &[
-        key(
-            "mix",
-            "Shares of the workloads, in any unit. Left out: the ledger alone.",
-            Kind::Section(&MIX),
-            Absent::Nothing,
-        ),
+        key("mix", "Shares of the workloads, in any unit. Left out: the ledger alone.", Kind::Section(&MIX), Absent::Nothing),
         key(
             "clients",
             "Logical clients, each with a connection of its own.",
-            Kind::Integer {
-                least: 1,
-                most: 1_000,
-            },
+            Kind::Integer { least: 1, most: 1_000 },
             Absent::Default("8"),
         ),
         key(
@@ -302,41 +204,18 @@ static WORKLOAD: Section = Section {
             Kind::Rate,
             Absent::Default("200/s"),
         ),
-        key(
-            "warmUp",
-            "How long the load runs before the fault phase.",
-            Kind::Duration(Span::AnyLength),
-            Absent::Default("10s"),
-        ),
-        key(
-            "opTimeout",
-            "How long one op may take before its outcome is unknown.",
-            Kind::Duration(Span::Positive),
-            Absent::Default("5s"),
-        ),
+        key("warmUp", "How long the load runs before the fault phase.", Kind::Duration(Span::AnyLength), Absent::Default("10s")),
+        key("opTimeout", "How long one op may take before its outcome is unknown.", Kind::Duration(Span::Positive), Absent::Default("5s")),
     ],
 };
 
-const SHARE: Kind = Kind::Integer {
-    least: 1,
-    most: 1_000_000,
-};
+const SHARE: Kind = Kind::Integer { least: 1, most: 1_000_000 };
 
 pub(super) static MIX: Section = Section {
     doc: "Shares of the workloads, in any unit.",
     keys: &[
-        key(
-            "ledger",
-            "Inserts of unique rows with a digest: the durability check.",
-            SHARE,
-            Absent::Nothing,
-        ),
-        key(
-            "bank",
-            "Transfers between accounts, and snapshot reads of all balances: the atomicity check.",
-            SHARE,
-            Absent::Nothing,
-        ),
+        key("ledger", "Inserts of unique rows with a digest: the durability check.", SHARE, Absent::Nothing),
+        key("bank", "Transfers between accounts, and snapshot reads of all balances: the atomicity check.", SHARE, Absent::Nothing),
     ],
 };
 
@@ -350,15 +229,7 @@ pub(super) static SCHEDULE: Section = Section {
             Kind::Duration(Span::AnyLength),
             Absent::Nothing,
         ),
-        key(
-            "repeat",
-            "How often it is injected.",
-            Kind::Integer {
-                least: 1,
-                most: INJECTIONS_MAX,
-            },
-            Absent::Default("1"),
-        ),
+        key("repeat", "How often it is injected.", Kind::Integer { least: 1, most: INJECTIONS_MAX }, Absent::Default("1")),
         key(
             "every",
             "How long after one injection the next is due. It waits for the recovery of the one before it.",
@@ -377,51 +248,23 @@ pub(super) static SCHEDULE: Section = Section {
 static EXPECT: Section = Section {
     doc: "What must hold.",
     keys: &[
-        key(
-            "lostCommits",
-            "How many acknowledged commits may be lost.",
-            Kind::Integer {
-                least: 0,
-                most: u64::MAX,
-            },
-            Absent::Default("0"),
-        ),
-        key(
-            "reconnect",
-            "How soon clients must be back.",
-            Kind::Section(&RECONNECT),
-            Absent::Nothing,
-        ),
+        key("lostCommits", "How many acknowledged commits may be lost.", Kind::Integer { least: 0, most: u64::MAX }, Absent::Default("0")),
+        key("reconnect", "How soon clients must be back.", Kind::Section(&RECONNECT), Absent::Nothing),
         key(
             "claims",
             "The claims that decide the verdict; others are reported, and do not. Left out: all that the faults can decide.",
             Kind::Choices(words::<Claim>),
             Absent::Nothing,
         ),
-        key(
-            "overlap",
-            "Whether two instances on the claim at once fail the run.",
-            Kind::Choice(overlap_words),
-            Absent::Default("refused"),
-        ),
+        key("overlap", "Whether two instances on the claim at once fail the run.", Kind::Choice(overlap_words), Absent::Default("refused")),
     ],
 };
 
 static RECONNECT: Section = Section {
     doc: "How soon clients must be back.",
     keys: &[
-        key(
-            "p99",
-            "The 99th percentile of all outages.",
-            Kind::Duration(Span::Positive),
-            Absent::Nothing,
-        ),
-        key(
-            "max",
-            "The longest outage.",
-            Kind::Duration(Span::Positive),
-            Absent::Default("60s"),
-        ),
+        key("p99", "The 99th percentile of all outages.", Kind::Duration(Span::Positive), Absent::Nothing),
+        key("max", "The longest outage.", Kind::Duration(Span::Positive), Absent::Default("60s")),
     ],
 };
 
@@ -430,11 +273,7 @@ pub(super) fn sections_with(name: &str) -> Vec<String> {
     fn search(section: &Section, path: &str, name: &str, found: &mut Vec<String>) {
         for key in section.keys {
             if key.name == name {
-                found.push(if path.is_empty() {
-                    "the top level".to_owned()
-                } else {
-                    format!("`{path}`")
-                });
+                found.push(if path.is_empty() { "the top level".to_owned() } else { format!("`{path}`") });
             }
             if let Kind::Section(inner) = key.kind {
                 search(inner, &super::yaml::join(path, key.name), name, found);
@@ -443,9 +282,7 @@ pub(super) fn sections_with(name: &str) -> Vec<String> {
     }
     let mut found = Vec::new();
     search(&EXPERIMENT, "", name, &mut found);
-    if SCHEDULE.keys.iter().any(|key| key.name == name)
-        || FAULTS.iter().any(|fault| fault.kind == name)
-    {
+    if SCHEDULE.keys.iter().any(|key| key.name == name) || FAULTS.iter().any(|fault| fault.kind == name) {
         found.push("an item of `faults`".to_owned());
     }
     found

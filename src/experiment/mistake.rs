@@ -49,20 +49,12 @@ impl Mistakes {
                 Some((*line).to_owned())
             })
             .collect();
-        Mistakes {
-            source: source.to_owned(),
-            list,
-            lines,
-        }
+        Mistakes { source: source.to_owned(), list, lines }
     }
 
     /// A file that could not even be read as text.
     pub(super) fn whole(source: &str, at: Option<At>, what: String) -> Self {
-        let mistake = Mistake {
-            at,
-            path: String::new(),
-            what,
-        };
+        let mistake = Mistake { at, path: String::new(), what };
         Mistakes::new(source, "", vec![mistake])
     }
 
@@ -95,12 +87,7 @@ impl fmt::Display for Mistakes {
             }
         }
         if self.list.len() > SHOWN_MAX {
-            writeln!(
-                f,
-                "{}: and {} more mistakes",
-                self.source,
-                self.list.len() - SHOWN_MAX
-            )?;
+            writeln!(f, "{}: and {} more mistakes", self.source, self.list.len() - SHOWN_MAX)?;
         }
         Ok(())
     }
@@ -109,11 +96,7 @@ impl fmt::Display for Mistakes {
 /// The line and a caret under the column; of a long line only the part around the column.
 fn snippet(f: &mut fmt::Formatter<'_>, at: At, line: &str) -> fmt::Result {
     let column = at.column.saturating_sub(1);
-    let skipped = if line.chars().count() > SNIPPET_CHARS_MAX {
-        column.saturating_sub(SNIPPET_CHARS_MAX / 2)
-    } else {
-        0
-    };
+    let skipped = if line.chars().count() > SNIPPET_CHARS_MAX { column.saturating_sub(SNIPPET_CHARS_MAX / 2) } else { 0 };
     let shown: String = line
         .chars()
         .skip(skipped)
@@ -134,17 +117,8 @@ fn snippet(f: &mut fmt::Formatter<'_>, at: At, line: &str) -> fmt::Result {
 /// A piece of somebody's file as a message quotes it: short, and without anything that a terminal would obey.
 pub(super) fn quoted(text: &str) -> String {
     const CHARS_MAX: usize = 60;
-    let mut shown: String = text
-        .chars()
-        .take(CHARS_MAX)
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect();
+    let mut shown: String =
+        text.chars().take(CHARS_MAX).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
     if text.chars().nth(CHARS_MAX).is_some() {
         shown.push('…');
     }

@@ -85,22 +85,15 @@ pub fn parse_with(source_name: &str, text: &str, overrides: &Overrides) -> Resul
 }
 
 fn too_large(name: &str) -> Mistakes {
-    Mistakes::whole(
-        name,
-        None,
-        "is larger than 1 MiB, expected an experiment".to_owned(),
-    )
+    Mistakes::whole(name, None, "is larger than 1 MiB, expected an experiment".to_owned())
 }
 
 /// Reads no more than is allowed, also from a pipe or a device that never ends.
 fn read(path: &Path, name: &str) -> Result<String, Mistakes> {
-    let unreadable =
-        |error: std::io::Error| Mistakes::whole(name, None, format!("cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| Mistakes::whole(name, None, format!("cannot be read: {error}"));
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(too_large(name));
     }
@@ -108,10 +101,7 @@ fn read(path: &Path, name: &str) -> Result<String, Mistakes> {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let valid = String::from_utf8_lossy(valid);
         let last = valid.rsplit('\n').next().unwrap_or_default();
-        let at = At {
-            line: valid.matches('\n').count() + 1,
-            column: last.chars().count() + 1,
-        };
+        let at = At { line: valid.matches('\n').count() + 1, column: last.chars().count() + 1 };
         Mistakes::whole(name, Some(at), "not UTF-8, expected a text file".to_owned())
     })
 }

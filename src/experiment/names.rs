@@ -126,10 +126,7 @@ impl FromStr for ClusterRef {
         };
         // Names of clusters and contexts end up as arguments of other programs.
         let wrong = name.as_deref().is_some_and(|name| {
-            name.is_empty()
-                || name.len() > 253
-                || name.starts_with('-')
-                || name.contains(|c: char| c.is_whitespace() || c.is_control())
+            name.is_empty() || name.len() > 253 || name.starts_with('-') || name.contains(|c: char| c.is_whitespace() || c.is_control())
         });
         match (kind, name) {
             ("sandbox", name) if !wrong => Ok(ClusterRef::Sandbox(name)),
@@ -138,10 +135,7 @@ impl FromStr for ClusterRef {
             ("context", Some(name)) if !wrong => Ok(ClusterRef::Context(name)),
             _ => Err(format!(
                 "unknown cluster `{}`, expected sandbox, kind[:NAME], k3d[:NAME] or context:NAME",
-                text.chars()
-                    .take(60)
-                    .flat_map(char::escape_debug)
-                    .collect::<String>()
+                text.chars().take(60).flat_map(char::escape_debug).collect::<String>()
             )),
         }
     }

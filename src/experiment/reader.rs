@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use crate::model::{Rate, parse_duration, parse_quantity, parse_rate};
 
-use super::form::{
-    Absent, DURATION_S_MAX, Key, Kind, RATE_PER_S_MAX, Section, Span, sections_with,
-};
+use super::form::{Absent, DURATION_S_MAX, Key, Kind, RATE_PER_S_MAX, Section, Span, sections_with};
 use super::mistake::{At, Mistake, quoted};
 use super::names::Named;
 use super::plan::{ClusterRef, Grace};
@@ -21,11 +19,7 @@ pub(super) struct Log(RefCell<Vec<Mistake>>);
 
 impl Log {
     pub fn note(&self, at: At, path: &str, what: impl Into<String>) {
-        self.0.borrow_mut().push(Mistake {
-            at: Some(at),
-            path: path.to_owned(),
-            what: what.into(),
-        });
+        self.0.borrow_mut().push(Mistake { at: Some(at), path: path.to_owned(), what: what.into() });
     }
 
     pub fn into_list(self) -> Vec<Mistake> {
@@ -63,65 +57,28 @@ type Read<T> = fn(&Kind, &str) -> Result<T, String>;
 
 impl<'a> Fields<'a> {
     /// Opens a mapping and notes every key that the table does not know. `ours` are keys that the caller reads himself.
-    pub fn open(
-        log: &'a Log,
-        section: &'static Section,
-        node: &'a Node,
-        path: &str,
-        ours: &[&str],
-    ) -> Self {
+    pub fn open(log: &'a Log, section: &'static Section, node: &'a Node, path: &str, ours: &[&str]) -> Self {
         let entries = match &node.value {
             Value::Mapping(entries) => entries.as_slice(),
             _ => {
                 let keys: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
-                log.note(
-                    node.at,
-                    path,
-                    format!(
-                        "is {}, expected a mapping with the keys {}",
-                        node.kind(),
-                        keys.join(", ")
-                    ),
-                );
-                return Fields {
-                    mute: true,
-                    ..Fields::nowhere(log, section, path, node.at)
-                };
+                log.note(node.at, path, format!("is {}, expected a mapping with the keys {}", node.kind(), keys.join(", ")));
+                return Fields { mute: true, ..Fields::nowhere(log, section, path, node.at) };
             }
         };
         for entry in entries {
             let known = section.keys.iter().any(|key| key.name == entry.key);
             if !known && !ours.contains(&entry.key.as_str()) {
                 let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
-                log.note(
-                    entry.key_at,
-                    &join(path, &entry.key),
-                    unknown_key(&entry.key, &names),
-                );
+                log.note(entry.key_at, &join(path, &entry.key), unknown_key(&entry.key, &names));
             }
         }
-        Fields {
-            log,
-            section,
-            entries,
-            path: path.to_owned(),
-            at: node.at,
-            mute: false,
-            read: RefCell::default(),
-        }
+        Fields { log, section, entries, path: path.to_owned(), at: node.at, mute: false, read: RefCell::default() }
     }
 
     /// A mapping that was left out: everything has its default.
     fn nowhere(log: &'a Log, section: &'static Section, path: &str, at: At) -> Self {
-        Fields {
-            log,
-            section,
-            entries: &[],
-            path: path.to_owned(),
-            at,
-            mute: false,
-            read: RefCell::default(),
-        }
+        Fields { log, section, entries: &[], path: path.to_owned(), at, mute: false, read: RefCell::default() }
     }
 
     /// The mapping's own path.
@@ -135,12 +92,7 @@ impl<'a> Fields<'a> {
     }
 
     fn key(&self, name: &str) -> &'static Key {
-        let key = self
-            .section
-            .keys
-            .iter()
-            .find(|key| key.name == name)
-            .expect("only keys of the table are read");
+        let key = self.section.keys.iter().find(|key| key.name == name).expect("only keys of the table are read");
         self.read.borrow_mut().insert(key.name);
         key
     }
@@ -160,10 +112,7 @@ impl<'a> Fields<'a> {
         let path = join(&self.path, name);
         match self.entry(name) {
             Some(entry) => Fields::open(self.log, inner, &entry.value, &path, &[]),
-            None => Fields {
-                mute: self.mute,
-                ..Fields::nowhere(self.log, inner, &path, self.at)
-            },
+            None => Fields { mute: self.mute, ..Fields::nowhere(self.log, inner, &path, self.at) },
         }
     }
 
@@ -171,8 +120,7 @@ impl<'a> Fields<'a> {
     pub fn missing(&self, name: &str, expected: &str) {
         if !self.mute {
             let path = join(&self.path, name);
-            self.log
-                .note(self.at, &path, format!("is missing, expected {expected}"));
+            self.log.note(self.at, &path, format!("is missing, expected {expected}"));
         }
     }
 
@@ -182,21 +130,13 @@ impl<'a> Fields<'a> {
         let path = join(&self.path, name);
         let Some(entry) = self.entry(name) else {
             return match key.absent {
-                Absent::Default(text) => Some(Field {
-                    value: read(&key.kind, text).expect("defaults of the table are valid"),
-                    at: self.at,
-                    path,
-                    sound: true,
-                }),
+                Absent::Default(text) => {
+                    Some(Field { value: read(&key.kind, text).expect("defaults of the table are valid"), at: self.at, path, sound: true })
+                }
                 Absent::Nothing => None,
                 Absent::Mistake => {
                     self.missing(key.name, &expected(&key.kind));
-                    Some(Field {
-                        value: T::default(),
-                        at: self.at,
-                        path,
-                        sound: false,
-                    })
+                    Some(Field { value: T::default(), at: self.at, path, sound: false })
                 }
             };
         };
@@ -206,36 +146,22 @@ impl<'a> Fields<'a> {
                 if *plain || takes_text(&key.kind) {
                     read(&key.kind, text)
                 } else {
-                    Err(format!(
-                        "is the text {}, expected {} without quotes",
-                        quoted(text),
-                        expected(&key.kind)
-                    ))
+                    Err(format!("is the text {}, expected {} without quotes", quoted(text), expected(&key.kind)))
                 }
             }
-            _ => Err(format!(
-                "is {}, expected {}",
-                entry.value.kind(),
-                expected(&key.kind)
-            )),
+            _ => Err(format!("is {}, expected {}", entry.value.kind(), expected(&key.kind))),
         };
         let sound = result.is_ok();
         let value = result.unwrap_or_else(|what| {
             self.log.note(at, &path, what);
             T::default()
         });
-        Some(Field {
-            value,
-            at,
-            path,
-            sound,
-        })
+        Some(Field { value, at, path, sound })
     }
 
     /// A value that the table gives a default, or without which the file is wrong.
     fn always<T: Default>(&self, name: &str, read: Read<T>) -> Field<T> {
-        self.maybe(name, read)
-            .expect("the table gives this key a default or demands it")
+        self.maybe(name, read).expect("the table gives this key a default or demands it")
     }
 
     /// A piece of text.
@@ -285,56 +211,36 @@ impl<'a> Fields<'a> {
             }
             read_duration(&Kind::Duration(Span::WholeSeconds), text)
                 .map(|duration| Some(Grace::Of(duration)))
-                .map_err(|what| {
-                    if what.starts_with("is ") {
-                        what
-                    } else {
-                        format!("{what}, and not `pod`")
-                    }
-                })
+                .map_err(|what| if what.starts_with("is ") { what } else { format!("{what}, and not `pod`") })
         };
-        self.always(name, read)
-            .map(|grace| grace.unwrap_or(Grace::Pod))
+        self.always(name, read).map(|grace| grace.unwrap_or(Grace::Pod))
     }
 
     /// A rate.
     pub fn rate(&self, name: &str) -> Field<Rate> {
         let read: Read<f64> = |_, text| {
             if text == "closed" {
-                return Err(
-                    "a closed loop is not supported yet, expected a rate such as 200/s".to_owned(),
-                );
+                return Err("a closed loop is not supported yet, expected a rate such as 200/s".to_owned());
             }
             let rate = parse_rate(text).map_err(|error| error.to_string())?;
             if rate.per_second <= 0.0 {
-                return Err(format!(
-                    "is {}, expected a rate above zero, such as 200/s",
-                    quoted(text)
-                ));
+                return Err(format!("is {}, expected a rate above zero, such as 200/s", quoted(text)));
             }
             if rate.per_second > RATE_PER_S_MAX {
-                return Err(format!(
-                    "is {}, expected at most {RATE_PER_S_MAX}/s",
-                    quoted(text)
-                ));
+                return Err(format!("is {}, expected at most {RATE_PER_S_MAX}/s", quoted(text)));
             }
             // Slower than an op a day, or so small that it is no number.
             if rate.per_second * 86_400.0 < 1.0 {
-                return Err(format!(
-                    "is {}, expected at least one op a day",
-                    quoted(text)
-                ));
+                return Err(format!("is {}, expected at least one op a day", quoted(text)));
             }
             Ok(rate.per_second)
         };
-        self.always(name, read)
-            .map(|per_second| Rate { per_second })
+        self.always(name, read).map(|per_second| Rate { per_second })
     }
 
     /// A choice; the placeholder is the first.
     pub fn choice<T: Named>(&self, name: &str) -> Field<T> {
-        self.choice_word(name)
-            .map(|word| T::named(&word).unwrap_or(T::ALL[0]))
+        self.choice_word(name).map(|word| T::named(&word).unwrap_or(T::ALL[0]))
     }
 
     /// A choice as its word.
@@ -354,11 +260,7 @@ impl<'a> Fields<'a> {
                 for (index, item) in items.iter().enumerate() {
                     let path = format!("{path}[{index}]");
                     let Value::Scalar { text, .. } = &item.value else {
-                        self.log.note(
-                            item.at,
-                            &path,
-                            format!("is {}, {}", item.kind(), expected(&key.kind)),
-                        );
+                        self.log.note(item.at, &path, format!("is {}, {}", item.kind(), expected(&key.kind)));
                         continue;
                     };
                     match read_choice(&key.kind, text) {
@@ -366,68 +268,34 @@ impl<'a> Fields<'a> {
                         Ok(word) => {
                             let choice = T::named(&word).expect("the table's words are the type's");
                             if !chosen.insert(choice) {
-                                self.log.note(
-                                    item.at,
-                                    &path,
-                                    format!("{} is listed twice", quoted(text)),
-                                );
+                                self.log.note(item.at, &path, format!("{} is listed twice", quoted(text)));
                             }
                         }
                     }
                 }
                 if items.is_empty() {
-                    self.log.note(
-                        entry.value.at,
-                        &path,
-                        format!("is empty, expected {}", expected(&key.kind)),
-                    );
+                    self.log.note(entry.value.at, &path, format!("is empty, expected {}", expected(&key.kind)));
                 }
             }
-            _ => self.log.note(
-                entry.value.at,
-                &path,
-                format!(
-                    "is {}, expected {}",
-                    entry.value.kind(),
-                    expected(&key.kind)
-                ),
-            ),
+            _ => self.log.note(entry.value.at, &path, format!("is {}, expected {}", entry.value.kind(), expected(&key.kind))),
         }
-        Some(Field {
-            value: chosen,
-            at: entry.value.at,
-            path,
-            sound: self.log.0.borrow().len() == before,
-        })
+        Some(Field { value: chosen, at: entry.value.at, path, sound: self.log.0.borrow().len() == before })
     }
 
     /// Where a cluster comes from.
     pub fn maybe_cluster(&self, name: &str) -> Option<ClusterRef> {
-        self.maybe(name, |_, text| ClusterRef::from_str(text).map(Some))
-            .and_then(|field| field.value)
+        self.maybe(name, |_, text| ClusterRef::from_str(text).map(Some)).and_then(|field| field.value)
     }
 
     /// Proves in tests that the table has no key that nothing reads.
     pub fn close(self) {
-        debug_assert!(
-            self.section
-                .keys
-                .iter()
-                .all(|key| self.read.borrow().contains(key.name)),
-            "a key of {:?} is never read",
-            self.path
-        );
+        debug_assert!(self.section.keys.iter().all(|key| self.read.borrow().contains(key.name)), "a key of {:?} is never read", self.path);
     }
 }
 
 impl<T> Field<T> {
     fn map<U>(self, f: impl FnOnce(T) -> U) -> Field<U> {
-        Field {
-            value: f(self.value),
-            at: self.at,
-            path: self.path,
-            sound: self.sound,
-        }
+        Field { value: f(self.value), at: self.at, path: self.path, sound: self.sound }
     }
 }
 
@@ -478,15 +346,8 @@ fn read_text(kind: &Kind, text: &str) -> Result<String, String> {
     let fits = match kind {
         Kind::Label => is_label(text, 40),
         Kind::ObjectName => text.len() <= 253 && text.split('.').all(|part| is_label(part, 63)),
-        Kind::Text => {
-            text.chars().count() <= 1_000 && !text.chars().any(|c| c.is_control() && c != '\n')
-        }
-        Kind::Word => {
-            !text.is_empty()
-                && text.len() <= 255
-                && !text.starts_with('-')
-                && text.chars().all(|c| c.is_ascii_graphic())
-        }
+        Kind::Text => text.chars().count() <= 1_000 && !text.chars().any(|c| c.is_control() && c != '\n'),
+        Kind::Word => !text.is_empty() && text.len() <= 255 && !text.starts_with('-') && text.chars().all(|c| c.is_ascii_graphic()),
         Kind::Size => {
             let bytes = parse_quantity(text).map_err(|error| error.to_string())?;
             if bytes == 0 {
@@ -496,15 +357,7 @@ fn read_text(kind: &Kind, text: &str) -> Result<String, String> {
         }
         _ => unreachable!("not a kind of text"),
     };
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "is {}, expected {}",
-            quoted(text),
-            expected_text(kind)
-        ))
-    }
+    if fits { Ok(text.to_owned()) } else { Err(format!("is {}, expected {}", quoted(text), expected_text(kind))) }
 }
 
 fn expected_text(kind: &Kind) -> String {
@@ -521,9 +374,7 @@ fn is_label(text: &str, chars_max: usize) -> bool {
         && text.len() <= chars_max
         && !text.starts_with('-')
         && !text.ends_with('-')
-        && text
-            .bytes()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+        && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
 }
 
 fn read_integer(kind: &Kind, text: &str) -> Result<u64, String> {
@@ -531,13 +382,9 @@ fn read_integer(kind: &Kind, text: &str) -> Result<u64, String> {
         unreachable!("not a whole number");
     };
     // `+5`, `05` and `1_000` mean different things to different readers of YAML.
-    let digits = !text.is_empty()
-        && text.bytes().all(|c| c.is_ascii_digit())
-        && (text == "0" || !text.starts_with('0'));
+    let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     let number = digits.then(|| text.parse::<u64>().ok()).flatten();
-    number
-        .filter(|number| (least..=most).contains(&number))
-        .ok_or_else(|| format!("is {}, expected {}", quoted(text), expected(kind)))
+    number.filter(|number| (least..=most).contains(&number)).ok_or_else(|| format!("is {}, expected {}", quoted(text), expected(kind)))
 }
 
 fn read_duration(kind: &Kind, text: &str) -> Result<Duration, String> {
@@ -549,33 +396,23 @@ fn read_duration(kind: &Kind, text: &str) -> Result<Duration, String> {
         return Err(format!("is {}, expected at most 24h", quoted(text)));
     }
     match span {
-        Span::Positive if duration.is_zero() => Err(format!(
-            "is {}, expected a duration above zero",
-            quoted(text)
-        )),
-        Span::WholeSeconds if duration.subsec_nanos() != 0 => Err(format!(
-            "is {}, expected whole seconds, since Kubernetes counts grace periods so",
-            quoted(text)
-        )),
+        Span::Positive if duration.is_zero() => Err(format!("is {}, expected a duration above zero", quoted(text))),
+        Span::WholeSeconds if duration.subsec_nanos() != 0 => {
+            Err(format!("is {}, expected whole seconds, since Kubernetes counts grace periods so", quoted(text)))
+        }
         _ => Ok(duration),
     }
 }
 
 /// Words of the design that this version cannot do yet: an honest answer instead of "unknown".
 const NOT_YET: [(&str, &str); 3] = [
-    (
-        "existing",
-        "testing a SQL Server that someone else deployed is not supported yet",
-    ),
+    ("existing", "testing a SQL Server that someone else deployed is not supported yet"),
     ("register", "the register workload is not supported yet"),
     ("append", "the append workload is not supported yet"),
 ];
 
 fn not_yet(word: &str) -> Option<&'static str> {
-    NOT_YET
-        .iter()
-        .find(|(known, _)| *known == word)
-        .map(|(_, answer)| *answer)
+    NOT_YET.iter().find(|(known, _)| *known == word).map(|(_, answer)| *answer)
 }
 
 fn read_choice(kind: &Kind, text: &str) -> Result<String, String> {
@@ -590,16 +427,8 @@ fn read_choice(kind: &Kind, text: &str) -> Result<String, String> {
         return Err(format!("{answer}, expected {}", one_of(&words)));
     }
     Err(match nearest(text, &words) {
-        Some(near) => format!(
-            "unknown value {}, did you mean `{near}`? expected {}",
-            quoted(text),
-            one_of(&words)
-        ),
-        None => format!(
-            "unknown value {}, expected {}",
-            quoted(text),
-            one_of(&words)
-        ),
+        Some(near) => format!("unknown value {}, did you mean `{near}`? expected {}", quoted(text), one_of(&words)),
+        None => format!("unknown value {}, expected {}", quoted(text), one_of(&words)),
     })
 }
 
@@ -615,22 +444,12 @@ pub(super) fn unknown_key(key: &str, names: &[&str]) -> String {
             places => format!("it belongs to {}; ", places.join(" or ")),
         },
     };
-    format!(
-        "unknown key {}, {hint}expected {}",
-        quoted(key),
-        one_of(names)
-    )
+    format!("unknown key {}, {hint}expected {}", quoted(key), one_of(names))
 }
 
 /// The word that was probably meant, if any is near enough.
 pub(super) fn nearest<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
-    let fold = |text: &str| -> String {
-        text.chars()
-            .filter(|c| c.is_alphanumeric())
-            .flat_map(char::to_lowercase)
-            .take(64)
-            .collect()
-    };
+    let fold = |text: &str| -> String { text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(64).collect() };
     let folded = fold(text);
     let mut near: Vec<(usize, &str)> = words
         .iter()

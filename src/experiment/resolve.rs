@@ -10,10 +10,7 @@ use super::faults::{FAULTS, FaultForm};
 use super::form::{EXPERIMENT, INJECTIONS_MAX, SCHEDULE};
 use super::mistake::Mistake;
 use super::names::Named;
-use super::plan::{
-    Engine, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan,
-    WorkloadKind, WorkloadPlan,
-};
+use super::plan::{Engine, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, WorkloadKind, WorkloadPlan};
 use super::reader::{Field, Fields, Log, nearest};
 use super::yaml::{Entry, Node, Value, join};
 
@@ -37,24 +34,13 @@ pub(super) fn plan(root: &Node, overrides: &Overrides) -> Result<Plan, Vec<Mista
     let workload = workload(&log, top.section("workload"));
     let (mut entries, faults_sound) = faults(&log, &top);
     let duration = duration(&log, &top, &entries);
-    let decidable: BTreeSet<Claim> = entries
-        .iter()
-        .flat_map(|entry| entry.spec.decides())
-        .collect();
-    let expect = expect(
-        &log,
-        top.section("expect"),
-        faults_sound.then_some(&decidable),
-    );
+    let decidable: BTreeSet<Claim> = entries.iter().flat_map(|entry| entry.spec.decides()).collect();
+    let expect = expect(&log, top.section("expect"), faults_sound.then_some(&decidable));
     let plan = Plan {
         name: top.text("name").value,
-        description: top
-            .maybe_text("description")
-            .map_or_else(String::new, |text| text.value),
+        description: top.maybe_text("description").map_or_else(String::new, |text| text.value),
         cluster: overrides.cluster.clone().or(top.maybe_cluster("cluster")),
-        seed: overrides
-            .seed
-            .or(top.maybe_integer("seed").map(|seed| seed.value)),
+        seed: overrides.seed.or(top.maybe_integer("seed").map(|seed| seed.value)),
         target,
         workload,
         faults: schedule(&mut entries),
@@ -64,11 +50,7 @@ pub(super) fn plan(root: &Node, overrides: &Overrides) -> Result<Plan, Vec<Mista
     };
     top.close();
     let mistakes = log.into_list();
-    if mistakes.is_empty() {
-        Ok(plan)
-    } else {
-        Err(mistakes)
-    }
+    if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
 }
 
 fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
@@ -105,10 +87,7 @@ fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
                 log.note(
                     sabotage.at,
                     &sabotage.path,
-                    format!(
-                        "{engine} cannot be told to have a defect, expected the engine {} or no sabotage",
-                        Engine::TdsSqlite
-                    ),
+                    format!("{engine} cannot be told to have a defect, expected the engine {} or no sabotage", Engine::TdsSqlite),
                 );
             }
             sabotage.value
@@ -128,11 +107,7 @@ fn workload(log: &Log, fields: Fields<'_>) -> WorkloadPlan {
     }
     let given = fields.entry("mix");
     if given.is_some_and(|entry| entry.value.value == Value::Mapping(Vec::new())) {
-        log.note(
-            mix_fields.at(),
-            mix_fields.path(),
-            "is empty, expected at least one workload, such as ledger: 1",
-        );
+        log.note(mix_fields.at(), mix_fields.path(), "is empty, expected at least one workload, such as ledger: 1");
     }
     if mix.is_empty() {
         mix.insert(WorkloadKind::Ledger, 1);
@@ -164,9 +139,7 @@ impl FaultEntry {
     /// When its last injection is due.
     fn last(&self) -> Duration {
         let gaps = u32::try_from(self.repeat.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.at
-            .value
-            .saturating_add(self.every.saturating_mul(gaps))
+        self.at.value.saturating_add(self.every.saturating_mul(gaps))
     }
 }
 
@@ -178,19 +151,11 @@ fn faults(log: &Log, top: &Fields<'_>) -> (Vec<FaultEntry>, bool) {
         return (Vec::new(), false);
     };
     let Value::Sequence(items) = &entry.value.value else {
-        log.note(
-            entry.value.at,
-            "faults",
-            format!("is {}, expected {EXPECTED}", entry.value.kind()),
-        );
+        log.note(entry.value.at, "faults", format!("is {}, expected {EXPECTED}", entry.value.kind()));
         return (Vec::new(), false);
     };
     if items.is_empty() {
-        log.note(
-            entry.value.at,
-            "faults",
-            format!("is empty, expected {EXPECTED}"),
-        );
+        log.note(entry.value.at, "faults", format!("is empty, expected {EXPECTED}"));
         return (Vec::new(), false);
     }
     let mut entries: Vec<FaultEntry> = Vec::new();
@@ -235,10 +200,7 @@ fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<Fau
         log.note(
             item.at,
             path,
-            format!(
-                "is {}, expected a fault as a key, such as `pod-kill:` or `pod-kill: {{ grace: 0s }}`",
-                item.kind()
-            ),
+            format!("is {}, expected a fault as a key, such as `pod-kill:` or `pod-kill: {{ grace: 0s }}`", item.kind()),
         );
         return None;
     };
@@ -253,26 +215,15 @@ fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<Fau
             (Some(_), Some((first, _))) => log.note(
                 entry.key_at,
                 &join(path, &entry.key),
-                format!(
-                    "a second fault in one item, the first is `{}`, expected an item of its own",
-                    first.key
-                ),
+                format!("a second fault in one item, the first is `{}`, expected an item of its own", first.key),
             ),
             (None, _) => {
                 unknown = true;
-                log.note(
-                    entry.key_at,
-                    &join(path, &entry.key),
-                    unknown_fault_key(&entry.key, &kinds),
-                );
+                log.note(entry.key_at, &join(path, &entry.key), unknown_fault_key(&entry.key, &kinds));
             }
         }
     }
-    let ours: Vec<&str> = keys
-        .iter()
-        .filter(|entry| !scheduled(entry))
-        .map(|entry| entry.key.as_str())
-        .collect();
+    let ours: Vec<&str> = keys.iter().filter(|entry| !scheduled(entry)).map(|entry| entry.key.as_str()).collect();
     let fields = Fields::open(log, &SCHEDULE, item, path, &ours);
     let given = fields.maybe_duration("at");
     let repeat = fields.integer("repeat");
@@ -283,27 +234,16 @@ fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<Fau
         && repeat.sound
         && repeat.value == 1
     {
-        log.note(
-            every.at,
-            &every.path,
-            "has no effect on a single injection, expected `repeat` beside it",
-        );
+        log.note(every.at, &every.path, "has no effect on a single injection, expected `repeat` beside it");
     }
     let Some((entry, form)) = found else {
         if !unknown {
-            log.note(
-                item.at,
-                path,
-                format!("names no fault, expected one of {}", kinds.join(", ")),
-            );
+            log.note(item.at, path, format!("names no fault, expected one of {}", kinds.join(", ")));
         }
         return None;
     };
     let parameters_path = join(path, form.kind);
-    let empty = Node {
-        at: entry.key_at,
-        value: Value::Mapping(Vec::new()),
-    };
+    let empty = Node { at: entry.key_at, value: Value::Mapping(Vec::new()) };
     let node = match entry.value.value {
         Value::Null => &empty,
         _ => &entry.value,
@@ -314,44 +254,22 @@ fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<Fau
     let at_given = given.as_ref().is_some_and(|at| at.sound);
     let at = match given {
         Some(at) => at,
-        None => Field {
-            value: default_at,
-            at: entry.key_at,
-            path: path.to_owned(),
-            sound: true,
-        },
+        None => Field { value: default_at, at: entry.key_at, path: path.to_owned(), sound: true },
     };
-    Some(FaultEntry {
-        spec,
-        at,
-        at_given,
-        repeat: repeat.value,
-        every: every.map_or(EVERY, |every| every.value),
-        recover_within,
-    })
+    Some(FaultEntry { spec, at, at_given, repeat: repeat.value, every: every.map_or(EVERY, |every| every.value), recover_within })
 }
 
 fn unknown_fault_key(key: &str, kinds: &[&str]) -> String {
     let schedule: Vec<&str> = SCHEDULE.keys.iter().map(|key| key.name).collect();
     let mut all = kinds.to_vec();
     all.extend(&schedule);
-    let hint = nearest(key, &all)
-        .map(|near| format!("did you mean `{near}`? "))
-        .unwrap_or_default();
+    let hint = nearest(key, &all).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
     let key = super::mistake::quoted(key);
-    format!(
-        "unknown fault or key {key}, {hint}expected a fault ({}) and {}",
-        kinds.join(", "),
-        schedule.join(", ")
-    )
+    format!("unknown fault or key {key}, {hint}expected a fault ({}) and {}", kinds.join(", "), schedule.join(", "))
 }
 
 fn duration(log: &Log, top: &Fields<'_>, entries: &[FaultEntry]) -> Duration {
-    let last = entries
-        .iter()
-        .map(FaultEntry::last)
-        .max()
-        .unwrap_or_default();
+    let last = entries.iter().map(FaultEntry::last).max().unwrap_or_default();
     let Some(duration) = top.maybe_duration("duration") else {
         return last.saturating_add(TAIL);
     };
@@ -387,15 +305,7 @@ fn expect(log: &Log, fields: Fields<'_>, decidable: Option<&BTreeSet<Claim>>) ->
         && max.sound
         && p99.value > max.value
     {
-        log.note(
-            p99.at,
-            &p99.path,
-            format!(
-                "is {}, expected at most `max`, {}",
-                format_duration(p99.value),
-                format_duration(max.value)
-            ),
-        );
+        log.note(p99.at, &p99.path, format!("is {}, expected at most `max`, {}", format_duration(p99.value), format_duration(max.value)));
     }
     let claims = fields.choices::<Claim>("claims");
     if let (Some(claims), Some(decidable)) = (&claims, decidable)
@@ -406,24 +316,14 @@ fn expect(log: &Log, fields: Fields<'_>, decidable: Option<&BTreeSet<Claim>>) ->
             log.note(
                 claims.at,
                 &claims.path,
-                format!(
-                    "no fault of this experiment can decide {claim} ({}), expected some of {}",
-                    claim.statement(),
-                    list.join(", ")
-                ),
+                format!("no fault of this experiment can decide {claim} ({}), expected some of {}", claim.statement(), list.join(", ")),
             );
         }
     }
     let plan = Expect {
         lost_commits: fields.integer("lostCommits").value,
-        reconnect: ReconnectTarget {
-            p99: p99.map(|p99| p99.value),
-            max: max.value,
-        },
-        claims: claims.map_or_else(
-            || decidable.cloned().unwrap_or_default(),
-            |claims| claims.value,
-        ),
+        reconnect: ReconnectTarget { p99: p99.map(|p99| p99.value), max: max.value },
+        claims: claims.map_or_else(|| decidable.cloned().unwrap_or_default(), |claims| claims.value),
         overlap_allowed: fields.choice_word("overlap").value == "allowed",
     };
     reconnect.close();
@@ -441,10 +341,7 @@ fn schedule(entries: &mut [FaultEntry]) -> Vec<PlannedFault> {
             faults.push(PlannedFault {
                 id: String::new(),
                 spec: entry.spec.clone(),
-                at: entry
-                    .at
-                    .value
-                    .saturating_add(entry.every.saturating_mul(gaps)),
+                at: entry.at.value.saturating_add(entry.every.saturating_mul(gaps)),
                 recover_within: entry.recover_within,
             });
         }

@@ -1,7 +1,4 @@
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot read its own input should end there"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its own input should end there")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,14 +19,8 @@ fn mistakes(text: &str) -> Vec<String> {
 }
 
 fn one_line(mistake: &Mistake) -> String {
-    let at = mistake
-        .at
-        .map_or_else(String::new, |at| format!("{}:{}: ", at.line, at.column));
-    let path = if mistake.path.is_empty() {
-        String::new()
-    } else {
-        format!("{}: ", mistake.path)
-    };
+    let at = mistake.at.map_or_else(String::new, |at| format!("{}:{}: ", at.line, at.column));
+    let path = if mistake.path.is_empty() { String::new() } else { format!("{}: ", mistake.path) };
     format!("{at}{path}{}", mistake.what)
 }
 
@@ -49,19 +40,13 @@ fn the_minimal_experiment_has_safe_defaults() {
     assert_eq!(plan.target.storage.access_mode, AccessMode::ReadWriteOnce);
     assert_eq!(plan.target.grace, Duration::from_secs(30));
     assert_eq!(plan.target.tls, Tls::Off);
-    assert_eq!(
-        plan.workload.mix,
-        BTreeMap::from([(WorkloadKind::Ledger, 1)])
-    );
+    assert_eq!(plan.workload.mix, BTreeMap::from([(WorkloadKind::Ledger, 1)]));
     assert_eq!(plan.workload.clients, 8);
     assert_eq!(plan.workload.rate, Rate { per_second: 200.0 });
     assert_eq!(plan.faults.len(), 1);
     assert_eq!(plan.faults[0].id, "pod-kill-1");
     assert_eq!(plan.faults[0].at, Duration::from_secs(10));
-    assert_eq!(
-        plan.faults[0].spec,
-        FaultSpec::PodKill { grace: Grace::Pod }
-    );
+    assert_eq!(plan.faults[0].spec, FaultSpec::PodKill { grace: Grace::Pod });
     assert_eq!(plan.duration, Duration::from_secs(20));
     assert_eq!(plan.expect.lost_commits, 0);
     assert!(!plan.expect.overlap_allowed);
@@ -119,11 +104,7 @@ fn every_key_is_read() {
             engine: Engine::TdsSqlite,
             image: Some("example/engine:1".to_owned()),
             controller: Controller::StatefulSet,
-            storage: Storage {
-                size: "1Gi".to_owned(),
-                access_mode: AccessMode::ReadWriteOncePod,
-                class: Some("fast".to_owned()),
-            },
+            storage: Storage { size: "1Gi".to_owned(), access_mode: AccessMode::ReadWriteOncePod, class: Some("fast".to_owned()) },
             grace: s(10),
             ready_within: s(60),
             tls: Tls::TrustServerCertificate,
@@ -140,23 +121,12 @@ fn every_key_is_read() {
             op_timeout: Duration::from_millis(1_500),
         }
     );
-    let schedule: Vec<_> = plan
-        .faults
-        .iter()
-        .map(|fault| (fault.id.as_str(), fault.at.as_secs(), fault.spec.clone()))
-        .collect();
-    let now = FaultSpec::PodKill {
-        grace: Grace::Of(s(0)),
-    };
+    let schedule: Vec<_> = plan.faults.iter().map(|fault| (fault.id.as_str(), fault.at.as_secs(), fault.spec.clone())).collect();
+    let now = FaultSpec::PodKill { grace: Grace::Of(s(0)) };
     let gently = FaultSpec::PodKill { grace: Grace::Pod };
     assert_eq!(
         schedule,
-        [
-            ("pod-kill-1", 20, now.clone()),
-            ("pod-kill-2", 30, gently),
-            ("pod-kill-3", 50, now.clone()),
-            ("pod-kill-4", 80, now),
-        ]
+        [("pod-kill-1", 20, now.clone()), ("pod-kill-2", 30, gently), ("pod-kill-3", 50, now.clone()), ("pod-kill-4", 80, now),]
     );
     assert_eq!(plan.faults[0].recover_within, s(45));
     assert_eq!(plan.faults[1].recover_within, s(120));
@@ -164,10 +134,7 @@ fn every_key_is_read() {
         plan.expect,
         Expect {
             lost_commits: 2,
-            reconnect: ReconnectTarget {
-                p99: Some(s(30)),
-                max: s(45)
-            },
+            reconnect: ReconnectTarget { p99: Some(s(30)), max: s(45) },
             claims: BTreeSet::from([Claim::Ha2, Claim::Ha7]),
             overlap_allowed: true,
         }
@@ -212,11 +179,7 @@ expect:
 
 #[test]
 fn a_mistake_is_shown_with_its_line_and_a_caret() {
-    let error = parse(
-        "dir/x.yaml",
-        &format!("{MINIMAL}workload:\n  rate: 0/s # none\n"),
-    )
-    .unwrap_err();
+    let error = parse("dir/x.yaml", &format!("{MINIMAL}workload:\n  rate: 0/s # none\n")).unwrap_err();
     assert_eq!(
         error.to_string(),
         "dir/x.yaml:7:9: workload.rate: is `0/s`, expected a rate above zero, such as 200/s\n  \
@@ -240,50 +203,32 @@ fn what_is_missing_is_named() {
 fn rates_are_positive_and_bounded() {
     for (rate, what) in [
         ("0/s", "is `0/s`, expected a rate above zero, such as 200/s"),
-        (
-            "-5/s",
-            "is `-5/s`, expected a rate above zero, such as 200/s",
-        ),
+        ("-5/s", "is `-5/s`, expected a rate above zero, such as 200/s"),
         ("1/x", "`1/x` is not a rate such as 200/s or 30/m"),
         ("nan/s", "`nan/s` is not a rate such as 200/s or 30/m"),
         ("1e9/s", "is `1e9/s`, expected at most 100000/s"),
         ("1e-300/s", "is `1e-300/s`, expected at least one op a day"),
-        (
-            "closed",
-            "a closed loop is not supported yet, expected a rate such as 200/s",
-        ),
-        (
-            "{ from: 1/s }",
-            "is a mapping, expected a rate such as 200/s",
-        ),
+        ("closed", "a closed loop is not supported yet, expected a rate such as 200/s"),
+        ("{ from: 1/s }", "is a mapping, expected a rate such as 200/s"),
         ("", "is nothing, expected a rate such as 200/s"),
     ] {
         // The scanner places nothing right behind the colon.
         let column = if rate.is_empty() { 7 } else { 9 };
-        minimal_and(
-            &format!("workload:\n  rate: {rate}\n"),
-            &format!("7:{column}: workload.rate: {what}"),
-        );
+        minimal_and(&format!("workload:\n  rate: {rate}\n"), &format!("7:{column}: workload.rate: {what}"));
     }
 }
 
 #[test]
 fn durations_need_a_unit_and_a_bound() {
     for (duration, what) in [
-        (
-            "30",
-            "`30` has no unit, expected a duration such as 30s, 250ms or 1m30s",
-        ),
+        ("30", "`30` has no unit, expected a duration such as 30s, 250ms or 1m30s"),
         ("0s", "is `0s`, expected a duration above zero"),
         ("-1s", "`-1s` is not a duration such as 30s, 250ms or 1m30s"),
         ("25h", "is `25h`, expected at most 24h"),
         ("99999999999999h", "`99999999999999h` is out of range"),
         ("[1s]", "is a list, expected a duration such as 30s"),
     ] {
-        minimal_and(
-            &format!("workload:\n  opTimeout: {duration}\n"),
-            &format!("7:14: workload.opTimeout: {what}"),
-        );
+        minimal_and(&format!("workload:\n  opTimeout: {duration}\n"), &format!("7:14: workload.opTimeout: {what}"));
     }
 }
 
@@ -305,14 +250,8 @@ fn a_fault_after_the_end_is_a_mistake() {
 
 #[test]
 fn the_schedule_of_faults_is_bounded() {
-    minimal_and(
-        "    repeat: 1000\n    every: 12h\n",
-        "5:5: faults[0]: the last injection is due at 11988h10s, expected at most 23h",
-    );
-    minimal_and(
-        "    every: 12s\n",
-        "6:12: faults[0].every: has no effect on a single injection, expected `repeat` beside it",
-    );
+    minimal_and("    repeat: 1000\n    every: 12h\n", "5:5: faults[0]: the last injection is due at 11988h10s, expected at most 23h");
+    minimal_and("    every: 12s\n", "6:12: faults[0].every: has no effect on a single injection, expected `repeat` beside it");
     minimal_and(
         "    repeat: 999\n    every: 1s\n  - pod-kill:\n    repeat: 2\n",
         "8:5: faults[1]: makes 1001 injections, expected at most 1000 in a run",
@@ -324,13 +263,13 @@ fn an_item_of_faults_names_one_fault() {
     let with = |item: &str| mistakes(&MINIMAL.replace("- pod-kill:", item));
     assert_eq!(
         with("- pod-kill"),
-        [
-            "5:5: faults[0]: is a single value, expected a fault as a key, such as `pod-kill:` or `pod-kill: { grace: 0s }`"
-        ]
+        ["5:5: faults[0]: is a single value, expected a fault as a key, such as `pod-kill:` or `pod-kill: { grace: 0s }`"]
     );
     assert_eq!(
         with("- at: 5s"),
-        ["5:5: faults[0]: names no fault, expected one of pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off"]
+        [
+            "5:5: faults[0]: names no fault, expected one of pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off"
+        ]
     );
     assert_eq!(
         with("- node-melt:"),
@@ -338,19 +277,14 @@ fn an_item_of_faults_names_one_fault() {
             "5:5: faults[0].node-melt: unknown fault or key `node-melt`, expected a fault (pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off) and at, repeat, every, recoverWithin"
         ]
     );
-    assert_eq!(
-        with("- pod-kill: 0s"),
-        ["5:15: faults[0].pod-kill: is a single value, expected a mapping with the keys grace"]
-    );
+    assert_eq!(with("- pod-kill: 0s"), ["5:15: faults[0].pod-kill: is a single value, expected a mapping with the keys grace"]);
     assert_eq!(
         with("- pod-kill: { grce: 0s }"),
         ["5:17: faults[0].pod-kill.grce: unknown key `grce`, did you mean `grace`? expected grace"]
     );
     assert_eq!(
         with("- pod-kill: { grace: soon }"),
-        [
-            "5:24: faults[0].pod-kill.grace: `soon` is not a duration such as 30s, 250ms or 1m30s, and not `pod`"
-        ]
+        ["5:24: faults[0].pod-kill.grace: `soon` is not a duration such as 30s, 250ms or 1m30s, and not `pod`"]
     );
     assert_eq!(
         mistakes("name: x\ntarget: { engine: tds-sqlite }\nfaults: []\n"),
@@ -364,22 +298,10 @@ fn what_cannot_be_decided_cannot_be_expected() {
         "expect:\n  claims: [HA-4, HA-6]\n",
         "7:11: expect.claims: no fault of this experiment can decide HA-4 (after a node failure or drain the new pod starts on a different node), expected some of HA-2, HA-3, HA-5, HA-6, HA-7",
     );
-    minimal_and(
-        "expect:\n  claims: []\n",
-        "7:11: expect.claims: is empty, expected a list of HA-1, HA-2, HA-3, HA-4, HA-5, HA-6 or HA-7",
-    );
-    minimal_and(
-        "expect:\n  claims: [HA-6, HA-6]\n",
-        "7:18: expect.claims[1]: `HA-6` is listed twice",
-    );
-    minimal_and(
-        "expect:\n  reconnect: { p99: 50s, max: 45s }\n",
-        "7:21: expect.reconnect.p99: is 50s, expected at most `max`, 45s",
-    );
-    minimal_and(
-        "expect:\n  lostCommits: -1\n",
-        "7:16: expect.lostCommits: is `-1`, expected a whole number from 0",
-    );
+    minimal_and("expect:\n  claims: []\n", "7:11: expect.claims: is empty, expected a list of HA-1, HA-2, HA-3, HA-4, HA-5, HA-6 or HA-7");
+    minimal_and("expect:\n  claims: [HA-6, HA-6]\n", "7:18: expect.claims[1]: `HA-6` is listed twice");
+    minimal_and("expect:\n  reconnect: { p99: 50s, max: 45s }\n", "7:21: expect.reconnect.p99: is 50s, expected at most `max`, 45s");
+    minimal_and("expect:\n  lostCommits: -1\n", "7:16: expect.lostCommits: is `-1`, expected a whole number from 0");
 }
 
 #[test]
@@ -387,9 +309,7 @@ fn sabotage_is_for_the_stand_in_engine_only() {
     let text = MINIMAL.replace("tds-sqlite", "mssql-server\n  sabotage: lose-acked");
     assert_eq!(
         mistakes(&text),
-        [
-            "4:13: target.sabotage: mssql-server cannot be told to have a defect, expected the engine tds-sqlite or no sabotage"
-        ]
+        ["4:13: target.sabotage: mssql-server cannot be told to have a defect, expected the engine tds-sqlite or no sabotage"]
     );
 }
 
@@ -418,11 +338,7 @@ fn a_key_in_the_wrong_place_is_led_to_the_right_one() {
 #[test]
 fn the_command_line_decides_in_place_of_the_file() {
     let text = MINIMAL.replace("engine: tds-sqlite", "controller: StatefulSet");
-    let overrides = Overrides {
-        engine: Some(Engine::MssqlServer),
-        cluster: Some(ClusterRef::Kind(None)),
-        seed: Some(3),
-    };
+    let overrides = Overrides { engine: Some(Engine::MssqlServer), cluster: Some(ClusterRef::Kind(None)), seed: Some(3) };
     let plan = parse_with("x.yaml", &text, &overrides).unwrap();
     assert_eq!(plan.target.engine, Engine::MssqlServer);
     assert_eq!(plan.cluster, Some(ClusterRef::Kind(None)));
@@ -432,10 +348,7 @@ fn the_command_line_decides_in_place_of_the_file() {
 
 #[test]
 fn what_is_not_an_experiment_is_refused() {
-    assert_eq!(
-        mistakes(""),
-        ["1:1: the file is empty, expected an experiment; `chaos init` writes one to start from"]
-    );
+    assert_eq!(mistakes(""), ["1:1: the file is empty, expected an experiment; `chaos init` writes one to start from"]);
     assert_eq!(mistakes("# nothing\n"), mistakes(""));
     assert_eq!(
         mistakes("- a\n"),
@@ -443,26 +356,11 @@ fn what_is_not_an_experiment_is_refused() {
             "1:1: is a list, expected a mapping with the keys name, description, cluster, seed, target, workload, faults, expect, duration, coldRead"
         ]
     );
-    minimal_and(
-        "---\nname: other\n",
-        "6:1: a second document begins here, expected one experiment a file",
-    );
-    minimal_and(
-        "name: again\n",
-        "6:1: name: duplicate key `name`, the first is on line 1",
-    );
-    minimal_and(
-        "description: !!str x\n",
-        "6:14: description: tags are not supported in an experiment, expected a plain value",
-    );
-    minimal_and(
-        "\tseed: 1\n",
-        "6:2: not YAML: a tab indents this line, expected spaces",
-    );
-    minimal_and(
-        "? [a]\n: 1\n",
-        "6:3: a key must be a single word, not a list or a mapping",
-    );
+    minimal_and("---\nname: other\n", "6:1: a second document begins here, expected one experiment a file");
+    minimal_and("name: again\n", "6:1: name: duplicate key `name`, the first is on line 1");
+    minimal_and("description: !!str x\n", "6:14: description: tags are not supported in an experiment, expected a plain value");
+    minimal_and("\tseed: 1\n", "6:2: not YAML: a tab indents this line, expected spaces");
+    minimal_and("? [a]\n: 1\n", "6:3: a key must be a single word, not a list or a mapping");
     assert!(mistakes("name: [\n")[0].contains("not YAML"));
     assert!(mistakes("\u{0}\u{1}")[0].contains("not YAML"));
 }
@@ -472,34 +370,20 @@ fn an_alias_bomb_ends_at_its_first_alias() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..40 {
         let before = format!("*a{}, ", level - 1).repeat(9);
-        text.push_str(&format!(
-            "a{level}: &a{level} [{}]\n",
-            before.trim_end_matches(", ")
-        ));
+        text.push_str(&format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(", ")));
     }
-    assert_eq!(
-        mistakes(&text),
-        ["2:10: a1[0]: aliases are not supported in an experiment, expected the value itself"]
-    );
+    assert_eq!(mistakes(&text), ["2:10: a1[0]: aliases are not supported in an experiment, expected the value itself"]);
 }
 
 #[test]
 fn large_and_deep_input_is_refused_early() {
     let large = format!("{MINIMAL}# {}\n", "x".repeat(10 << 20));
-    assert_eq!(
-        mistakes(&large),
-        ["is larger than 1 MiB, expected an experiment"]
-    );
+    assert_eq!(mistakes(&large), ["is larger than 1 MiB, expected an experiment"]);
     let deep = "[".repeat(100_000);
-    assert_eq!(
-        mistakes(&deep),
-        ["1:256: not YAML: recursion limit exceeded"]
-    );
+    assert_eq!(mistakes(&deep), ["1:256: not YAML: recursion limit exceeded"]);
     assert_eq!(
         mistakes(&format!("x: {}{}", "[".repeat(20), "]".repeat(20))),
-        [
-            "1:19: x[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]: nested more than 16 levels deep, expected an experiment"
-        ]
+        ["1:19: x[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]: nested more than 16 levels deep, expected an experiment"]
     );
     let many = format!("x: [{}]\n", "1, ".repeat(300_000));
     assert!(mistakes(&many)[0].contains("more than 20000 values"));
@@ -518,22 +402,13 @@ fn files_that_cannot_be_read_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.yaml");
     let told = |path: &std::path::Path| one_line(&load(path).unwrap_err().list()[0]);
-    assert_eq!(
-        told(&path),
-        "cannot be read: No such file or directory (os error 2)"
-    );
-    assert_eq!(
-        told(folder.path()),
-        "cannot be read: Is a directory (os error 21)"
-    );
+    assert_eq!(told(&path), "cannot be read: No such file or directory (os error 2)");
+    assert_eq!(told(folder.path()), "cannot be read: Is a directory (os error 21)");
     std::fs::write(&path, b"name: x\ndescription: \xff\n").unwrap();
     assert_eq!(told(&path), "2:14: not UTF-8, expected a text file");
     std::fs::write(&path, vec![b'#'; 10 << 20]).unwrap();
     assert_eq!(told(&path), "is larger than 1 MiB, expected an experiment");
-    assert_eq!(
-        told(std::path::Path::new("/dev/zero")),
-        "is larger than 1 MiB, expected an experiment"
-    );
+    assert_eq!(told(std::path::Path::new("/dev/zero")), "is larger than 1 MiB, expected an experiment");
 }
 
 #[test]
@@ -600,19 +475,13 @@ prop_compose! {
 }
 
 fn schedules() -> impl Strategy<Value = Vec<PlannedFault>> {
-    let fault = (
-        prop::option::of(0u64..3_600),
-        duration_within(0),
-        duration_within(1),
-    );
+    let fault = (prop::option::of(0u64..3_600), duration_within(0), duration_within(1));
     prop::collection::vec(fault, 1..20).prop_map(|faults| {
         let mut faults: Vec<PlannedFault> = faults
             .into_iter()
             .map(|(grace_s, at, recover_within)| PlannedFault {
                 id: String::new(),
-                spec: FaultSpec::PodKill {
-                    grace: grace_s.map_or(Grace::Pod, |s| Grace::Of(Duration::from_secs(s))),
-                },
+                spec: FaultSpec::PodKill { grace: grace_s.map_or(Grace::Pod, |s| Grace::Of(Duration::from_secs(s))) },
                 at,
                 recover_within,
             })

@@ -66,11 +66,7 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
         writeln!(to, "    class: {}", quote(class))?;
     }
     writeln!(to, "  grace: {}", format_duration(target.grace))?;
-    writeln!(
-        to,
-        "  readyWithin: {}",
-        format_duration(target.ready_within)
-    )?;
+    writeln!(to, "  readyWithin: {}", format_duration(target.ready_within))?;
     writeln!(to, "  tls: {}", quote(target.tls.id()))?;
     if let Some(sabotage) = &target.sabotage {
         writeln!(to, "  sabotage: {}", quote(sabotage))?;
@@ -92,11 +88,7 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
             writeln!(to, "      {key}: {value}")?;
         }
         writeln!(to, "    at: {}", format_duration(fault.at))?;
-        writeln!(
-            to,
-            "    recoverWithin: {}",
-            format_duration(fault.recover_within)
-        )?;
+        writeln!(to, "    recoverWithin: {}", format_duration(fault.recover_within))?;
     }
     let expect = &plan.expect;
     writeln!(to, "expect:")?;
@@ -108,15 +100,7 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     writeln!(to, "    max: {}", format_duration(expect.reconnect.max))?;
     let claims: Vec<&str> = expect.claims.iter().map(|claim| claim.id()).collect();
     writeln!(to, "  claims: [{}]", claims.join(", "))?;
-    writeln!(
-        to,
-        "  overlap: {}",
-        if expect.overlap_allowed {
-            "allowed"
-        } else {
-            "refused"
-        }
-    )?;
+    writeln!(to, "  overlap: {}", if expect.overlap_allowed { "allowed" } else { "refused" })?;
     writeln!(to, "duration: {}", format_duration(plan.duration))?;
     writeln!(to, "coldRead: {}", plan.cold_read)
 }

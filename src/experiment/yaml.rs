@@ -56,12 +56,7 @@ const DEPTH_MAX: usize = 16;
 /// Reads one document. Mistakes of form that do not hide the rest (a key given twice, a tag) are pushed, and the tree is still
 /// returned; `None` means that there is no tree.
 pub(super) fn read(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
-    let mut tree = Tree {
-        stack: Vec::new(),
-        root: None,
-        nodes: 0,
-        mistakes,
-    };
+    let mut tree = Tree { stack: Vec::new(), root: None, nodes: 0, mistakes };
     for event in Parser::new_from_str(text) {
         let step = match event {
             Ok((event, span)) => tree.step(event, span),
@@ -80,8 +75,7 @@ pub(super) fn read(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
         mistakes.push(mistake(
             At { line: 1, column: 1 },
             "",
-            "the file is empty, expected an experiment; `chaos init` writes one to start from"
-                .to_owned(),
+            "the file is empty, expected an experiment; `chaos init` writes one to start from".to_owned(),
         ));
         return None;
     }
@@ -97,10 +91,7 @@ struct Open {
 
 enum Items {
     Sequence(Vec<Node>),
-    Mapping {
-        entries: Vec<Entry>,
-        key: Option<(String, At)>,
-    },
+    Mapping { entries: Vec<Entry>, key: Option<(String, At)> },
 }
 
 struct Tree<'m> {
@@ -116,29 +107,17 @@ impl Tree<'_> {
         let at = place(&span.start);
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                return Err(mistake(
-                    at,
-                    "",
-                    "a second document begins here, expected one experiment a file".to_owned(),
-                ));
+                return Err(mistake(at, "", "a second document begins here, expected one experiment a file".to_owned()));
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                return Err(mistake(
-                    at,
-                    &self.path(),
-                    "aliases are not supported in an experiment, expected the value itself"
-                        .to_owned(),
-                ));
+                return Err(mistake(at, &self.path(), "aliases are not supported in an experiment, expected the value itself".to_owned()));
             }
             Event::Scalar(text, style, _, tag) => {
                 self.refuse_tag(&span, tag.is_some());
                 let plain = style == ScalarStyle::Plain;
                 let value = match text.as_ref() {
                     "" | "~" | "null" if plain => Value::Null,
-                    text => Value::Scalar {
-                        text: text.to_owned(),
-                        plain,
-                    },
+                    text => Value::Scalar { text: text.to_owned(), plain },
                 };
                 // A key keeps its text, also one that reads like a null.
                 self.add(Node { at, value }, Some(&text))?;
@@ -149,19 +128,10 @@ impl Tree<'_> {
             }
             Event::MappingStart(_, _, tag) => {
                 self.refuse_tag(&span, tag.is_some());
-                self.open(
-                    at,
-                    Items::Mapping {
-                        entries: Vec::new(),
-                        key: None,
-                    },
-                )?;
+                self.open(at, Items::Mapping { entries: Vec::new(), key: None })?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let open = self
-                    .stack
-                    .pop()
-                    .expect("the parser ends only what it began");
+                let open = self.stack.pop().expect("the parser ends only what it began");
                 let value = match open.items {
                     Items::Sequence(nodes) => Value::Sequence(nodes),
                     Items::Mapping { entries, .. } => Value::Mapping(entries),
@@ -178,33 +148,17 @@ impl Tree<'_> {
         if tagged {
             let at = place(&span.tag_start().unwrap_or(span.start));
             let path = self.path();
-            self.mistakes.push(mistake(
-                at,
-                &path,
-                "tags are not supported in an experiment, expected a plain value".to_owned(),
-            ));
+            self.mistakes.push(mistake(at, &path, "tags are not supported in an experiment, expected a plain value".to_owned()));
         }
     }
 
     fn open(&mut self, at: At, items: Items) -> Result<(), Mistake> {
         let path = self.path();
-        if let Some(Open {
-            items: Items::Mapping { key: None, .. },
-            ..
-        }) = self.stack.last()
-        {
-            return Err(mistake(
-                at,
-                &path,
-                "a key must be a single word, not a list or a mapping".to_owned(),
-            ));
+        if let Some(Open { items: Items::Mapping { key: None, .. }, .. }) = self.stack.last() {
+            return Err(mistake(at, &path, "a key must be a single word, not a list or a mapping".to_owned()));
         }
         if self.stack.len() == DEPTH_MAX {
-            return Err(mistake(
-                at,
-                &path,
-                format!("nested more than {DEPTH_MAX} levels deep, expected an experiment"),
-            ));
+            return Err(mistake(at, &path, format!("nested more than {DEPTH_MAX} levels deep, expected an experiment")));
         }
         self.stack.push(Open { at, path, items });
         Ok(())
@@ -218,21 +172,14 @@ impl Tree<'_> {
         match &open.items {
             Items::Sequence(nodes) => format!("{}[{}]", open.path, nodes.len()),
             Items::Mapping { key: None, .. } => open.path.clone(),
-            Items::Mapping {
-                key: Some((key, _)),
-                ..
-            } => join(&open.path, key),
+            Items::Mapping { key: Some((key, _)), .. } => join(&open.path, key),
         }
     }
 
     fn add(&mut self, node: Node, key_text: Option<&str>) -> Result<(), Mistake> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            return Err(mistake(
-                node.at,
-                "",
-                format!("more than {NODES_MAX} values, expected an experiment"),
-            ));
+            return Err(mistake(node.at, "", format!("more than {NODES_MAX} values, expected an experiment")));
         }
         let Some(open) = self.stack.last_mut() else {
             self.root = Some(node);
@@ -247,11 +194,7 @@ impl Tree<'_> {
                         self.mistakes.push(mistake(
                             node.at,
                             &join(&open.path, text),
-                            format!(
-                                "duplicate key {}, the first is on line {}",
-                                quoted(text),
-                                first.key_at.line
-                            ),
+                            format!("duplicate key {}, the first is on line {}", quoted(text), first.key_at.line),
                         ));
                     }
                     *key = Some((text.to_owned(), node.at));
@@ -259,11 +202,7 @@ impl Tree<'_> {
                 Some((text, key_at)) => {
                     // The first of two equal keys stays, so that the rest of the file can be judged.
                     if !entries.iter().any(|entry| entry.key == text) {
-                        entries.push(Entry {
-                            key: text,
-                            key_at,
-                            value: node,
-                        });
+                        entries.push(Entry { key: text, key_at, value: node });
                     }
                 }
             },
@@ -275,31 +214,16 @@ impl Tree<'_> {
 /// The path of a key under a path.
 pub(super) fn join(path: &str, key: &str) -> String {
     // A key comes from the file and may hold anything; a path is one line on a terminal.
-    let key: String = key
-        .chars()
-        .take(60)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
-    if path.is_empty() {
-        key
-    } else {
-        format!("{path}.{key}")
-    }
+    let key: String = key.chars().take(60).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
 fn mistake(at: At, path: &str, what: String) -> Mistake {
-    Mistake {
-        at: Some(at),
-        path: path.to_owned(),
-        what,
-    }
+    Mistake { at: Some(at), path: path.to_owned(), what }
 }
 
 fn place(marker: &Marker) -> At {
-    At {
-        line: marker.line().max(1),
-        column: marker.col() + 1,
-    }
+    At { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
 /// The scanner's own words, and the usual reason for them.
@@ -307,9 +231,5 @@ fn describe(error: &ScanError, at: At, text: &str) -> String {
     let info = error.info();
     let line = text.lines().nth(at.line - 1).unwrap_or_default();
     let indent = &line[..line.len() - line.trim_start().len()];
-    if indent.contains('\t') {
-        "not YAML: a tab indents this line, expected spaces".to_owned()
-    } else {
-        format!("not YAML: {info}")
-    }
+    if indent.contains('\t') { "not YAML: a tab indents this line, expected spaces".to_owned() } else { format!("not YAML: {info}") }
 }

@@ -47,7 +47,9 @@ impl Fault for ContainerCrash {
                 Ok(state) => {
                     let (pod, container) = container_of(&state, target).expect("the wait ended because it is there");
                     let last = container.last.as_ref().expect("the wait ended because it is there");
-                    attestation.evidence.push(format!("container {} ended with exit code {} ({})", target.uid, last.exit_code, last.reason));
+                    attestation
+                        .evidence
+                        .push(format!("container {} ended with exit code {} ({})", target.uid, last.exit_code, last.reason));
                     attestation.evidence.push(format!(
                         "container {} runs in the same pod uid {}, restart count {}",
                         container.id.as_deref().unwrap_or("?"),

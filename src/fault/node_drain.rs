@@ -62,17 +62,19 @@ pub async fn uncordon(client: &kube::Client, node: &str, uid: &str, run: &str) -
 /// Names of nodes that carry the run's cordon.
 pub async fn cordoned_by(client: &kube::Client, run: &str) -> Result<Vec<String>, kube::Error> {
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
-    let ours = nodes.into_iter().filter(|node| {
-        node.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_CORDONED_BY)).is_some_and(|by| by == run)
-    });
+    let ours = nodes
+        .into_iter()
+        .filter(|node| node.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_CORDONED_BY)).is_some_and(|by| by == run));
     Ok(ours.filter_map(|node| node.metadata.name).collect())
 }
 
 /// Whether a drain leaves the pod alone.
 fn stays(pod: &Pod) -> bool {
-    let of_daemon_set = pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "DaemonSet" && owner.controller == Some(true));
+    let of_daemon_set =
+        pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "DaemonSet" && owner.controller == Some(true));
     let mirror = pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("kubernetes.io/config.mirror"));
-    let over = pod.status.as_ref().and_then(|status| status.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
+    let over =
+        pod.status.as_ref().and_then(|status| status.phase.as_deref()).is_some_and(|phase| phase == "Succeeded" || phase == "Failed");
     of_daemon_set || mirror || over || pod.metadata.deletion_timestamp.is_some()
 }
 
@@ -107,7 +109,10 @@ impl Fault for NodeDrain {
         Box::pin(async move {
             let emptied = |state: &TargetState| state.pods.values().all(|pod| pod.node.as_deref() != Some(&target.name));
             match site.watch.until(&format!("no pod of the target on node {}", target.name), within + site.pod_grace, emptied).await {
-                Ok(_) => Attestation { attested: true, evidence: vec![format!("node {} is cordoned and no pod of the target is on it", target.name)] },
+                Ok(_) => Attestation {
+                    attested: true,
+                    evidence: vec![format!("node {} is cordoned and no pod of the target is on it", target.name)],
+                },
                 Err(error) => Attestation { attested: false, evidence: vec![error.to_string()] },
             }
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::wire::Socket;
 use crate::model::{ErrorKind, OpError, OpType};
 
 /// How far a session had come when an error was seen.
@@ -201,11 +202,14 @@ fn describe(cause: &Cause) -> String {
     }
 }
 
-/// Turns an error of the driver into ours.
-pub(super) fn from_driver(stage: Stage, error: tiberius::error::Error) -> SqlError {
+/// Turns an error of the driver into ours. What the socket saw itself is more exact than what the driver makes of it.
+pub(super) fn from_driver(stage: Stage, error: tiberius::error::Error, socket: &Socket) -> SqlError {
     use tiberius::error::Error;
     let cause = match error {
-        Error::Io { kind, message } => Cause::Io { kind, message },
+        Error::Io { kind, message } => match socket.failure() {
+            Some(seen) => return from_io(stage, &seen),
+            None => Cause::Io { kind, message },
+        },
         Error::Server(token) => Cause::Server { number: token.code(), class: token.class(), message: token.message().to_owned() },
         other => Cause::Protocol { message: other.to_string() },
     };

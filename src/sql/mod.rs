@@ -5,6 +5,8 @@
 //! nothing bounds that drain.
 
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod session;
 mod value;
 mod wire;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::error::{Cause, SqlError, Stage, from_driver, from_io};
 use super::value::{Param, Row};
-use super::wire::Wire;
+use super::wire::{Socket, Wire};
 use crate::experiment::Tls;
 use crate::model::Secret;
 
@@ -125,12 +125,12 @@ impl Dialed {
         // The driver's own deadlines would start a timer thread; ours bound the same waits.
         config.handshake_timeout(None);
         config.command_timeout(None);
-        let stream = Arc::new(self.stream);
-        match timeout(limit, Client::connect(config, Wire(Arc::clone(&stream)))).await {
+        let socket = Socket::new(self.stream);
+        match timeout(limit, Client::connect(config, Wire(Arc::clone(&socket)))).await {
             Ok(Ok(client)) => {
-                Ok(Session { live: Some(Live { client, stream }), connected_at: self.connected_at, logged_in_at: Instant::now() })
+                Ok(Session { live: Some(Live { client, socket }), connected_at: self.connected_at, logged_in_at: Instant::now() })
             }
-            Ok(Err(error)) => Err(from_driver(Stage::Login, error)),
+            Ok(Err(error)) => Err(from_driver(Stage::Login, error, &socket)),
             Err(_) => Err(late(Stage::Login, limit)),
         }
     }
@@ -156,7 +156,7 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 #[derive(Debug)]
 struct Live {
     client: Client<Wire>,
-    stream: Arc<TcpStream>,
+    socket: Arc<Socket>,
 }
 
 /// A logged-in session. After any error that leaves its state unknown it is closed, and every further call fails with [`Cause::NotConnected`].
@@ -202,13 +202,7 @@ impl Session {
         let Some(live) = &self.live else {
             return SqlError { stage: Stage::Request, cause: Cause::NotConnected };
         };
-        let mut byte = [0];
-        let error = match live.stream.peek(&mut byte).await {
-            Ok(0) => io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the idle connection"),
-            Ok(_) => io::Error::new(io::ErrorKind::UnexpectedEof, "the server spoke out of turn"),
-            Err(error) => error,
-        };
-        from_io(Stage::Request, &error)
+        from_io(Stage::Request, &live.socket.gone().await)
     }
 
     /// Runs one statement and returns how many rows it changed.
@@ -217,8 +211,9 @@ impl Session {
     /// See [`SqlError::classify`].
     pub async fn execute(&mut self, sql: &str, params: &[Param<'_>], limit: Duration) -> Result<u64, SqlError> {
         let mut live = self.take()?;
+        let socket = Arc::clone(&live.socket);
         let params: Vec<&dyn ToSql> = params.iter().map(|param| param as &dyn ToSql).collect();
-        let answer = bounded(limit, async {
+        let answer = bounded(limit, &socket, async {
             let done = live.client.execute(Cow::Borrowed(sql), &params).await?;
             Ok(done.total())
         })
@@ -232,8 +227,9 @@ impl Session {
     /// See [`SqlError::classify`].
     pub async fn query_rows(&mut self, sql: &str, params: &[Param<'_>], limit: Duration) -> Result<Vec<Row>, SqlError> {
         let mut live = self.take()?;
+        let socket = Arc::clone(&live.socket);
         let params: Vec<&dyn ToSql> = params.iter().map(|param| param as &dyn ToSql).collect();
-        let answer = bounded(limit, async {
+        let answer = bounded(limit, &socket, async {
             let stream = live.client.query(Cow::Borrowed(sql), &params).await?;
             // To the end: an error that follows a result set shows only there.
             Ok(rows(stream.into_results().await?))
@@ -248,7 +244,8 @@ impl Session {
     /// See [`SqlError::classify`].
     pub async fn batch(&mut self, sql: &str, limit: Duration) -> Result<Vec<Row>, SqlError> {
         let mut live = self.take()?;
-        let answer = bounded(limit, async {
+        let socket = Arc::clone(&live.socket);
+        let answer = bounded(limit, &socket, async {
             let stream = live.client.simple_query(Cow::Borrowed(sql)).await?;
             Ok(rows(stream.into_results().await?))
         })
@@ -274,10 +271,10 @@ impl Session {
     }
 }
 
-async fn bounded<T>(limit: Duration, request: impl Future<Output = tiberius::Result<T>>) -> Result<T, SqlError> {
+async fn bounded<T>(limit: Duration, socket: &Socket, request: impl Future<Output = tiberius::Result<T>>) -> Result<T, SqlError> {
     match timeout(limit, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(from_driver(Stage::Request, error)),
+        Ok(Err(error)) => Err(from_driver(Stage::Request, error, socket)),
         Err(_) => Err(late(Stage::Request, limit)),
     }
 }
@@ -295,8 +292,12 @@ fn late(stage: Stage, after: Duration) -> SqlError {
 mod tests {
     use tokio::net::TcpListener;
 
+    use std::sync::atomic::Ordering;
+
+    use super::super::Sent;
+    use super::super::fake::FakeServer;
     use super::*;
-    use crate::model::ErrorKind;
+    use crate::model::{ErrorKind, OpType};
 
     fn target(address: String) -> Target {
         Target { address, user: "sa".to_owned(), password: Secret::new("x".to_owned()), database: "master".to_owned(), tls: Tls::Off }
@@ -345,5 +346,71 @@ mod tests {
         .await
         .expect_err("a reserved name does not resolve");
         assert_eq!(error.stage, Stage::Connect);
+    }
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    async fn session(server: &FakeServer) -> Session {
+        Session::connect(&server.target(), Deadlines::default()).await.expect("the fake logs everybody in")
+    }
+
+    #[tokio::test]
+    async fn a_session_survives_a_mild_error_and_nothing_else() {
+        let server = FakeServer::start().await;
+        let mut session = session(&server).await;
+        assert!(session.connected_at() <= session.logged_in_at());
+        server.behaviour.error.store(2627, Ordering::SeqCst);
+        let error = session.execute("x", &[Param::I64(1)], LIMIT).await.expect_err("told to fail");
+        assert_eq!(error.number(), Some(2627));
+        server.behaviour.error.store(0, Ordering::SeqCst);
+        assert_eq!(session.execute("x", &[], LIMIT).await, Ok(1));
+
+        server.stall();
+        let error = session.execute("x", &[], Duration::from_millis(50)).await.expect_err("no answer comes");
+        assert_eq!(error.classify(Sent::Commit).0, OpType::Info);
+        assert!(!session.is_open());
+        let error = session.execute("x", &[], LIMIT).await.expect_err("closed");
+        assert_eq!(error.classify(Sent::Commit), (OpType::Fail, error.op_error()));
+        assert_eq!(error.op_error().kind, ErrorKind::NotSent);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_dropped_closes_its_session() {
+        let server = FakeServer::start().await;
+        let mut session = session(&server).await;
+        server.stall();
+        tokio::select! {
+            _ = session.execute("x", &[], LIMIT) => panic!("no answer comes"),
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+        assert!(!session.is_open());
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_noticed_while_idle_and_in_flight() {
+        let server = FakeServer::start().await;
+        let idle = session(&server).await;
+        let mut busy = session(&server).await;
+        server.stall();
+        let arrived = Arc::clone(&server.behaviour);
+        let kill = async move {
+            while arrived.requests.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            drop(server);
+        };
+        let (error, ()) = tokio::join!(busy.execute("x", &[], LIMIT), kill);
+        let (outcome, seen) = error.expect_err("the server is gone").classify(Sent::Commit);
+        assert_eq!((outcome, seen.kind), (OpType::Info, ErrorKind::Reset));
+        let noticed = tokio::time::timeout(LIMIT, idle.gone()).await.expect("at once");
+        assert_eq!(noticed.op_error().kind, ErrorKind::Reset);
+    }
+
+    #[tokio::test]
+    async fn a_refused_login_has_its_number() {
+        let server = FakeServer::start().await;
+        server.behaviour.login_error.store(18456, Ordering::SeqCst);
+        let error = Session::connect(&server.target(), Deadlines::default()).await.expect_err("told to refuse");
+        assert_eq!((error.stage, error.number()), (Stage::Login, Some(18456)));
     }
 }

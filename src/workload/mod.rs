@@ -10,6 +10,8 @@ mod engine;
 mod final_read;
 mod ledger;
 mod load;
+#[cfg(test)]
+mod load_tests;
 mod prepare;
 mod probe_state;
 mod prober;
