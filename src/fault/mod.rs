@@ -22,6 +22,7 @@ use thiserror::Error;
 use crate::cluster::{ClusterError, ClusterProvider};
 use crate::experiment::FaultSpec;
 use crate::model::{ContainerSeen, FaultTarget, OwnerSeen, PodSeen};
+use crate::sql;
 use crate::target::{Names, NotSeen, TargetState, Watch};
 
 pub use container_crash::ContainerCrash;
@@ -41,6 +42,8 @@ pub struct Site {
     pub names: Names,
     /// What the watches tell of it.
     pub watch: Watch,
+    /// The database, as clients reach it.
+    pub sql: sql::Target,
     /// What can be done to nodes and containers.
     pub provider: Arc<dyn ClusterProvider>,
     /// `terminationGracePeriodSeconds` of the target's pod.

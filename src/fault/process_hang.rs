@@ -8,6 +8,7 @@ use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, container_of, serving_container};
 use crate::cluster::Signal;
 use crate::model::{ContainerState, FaultTarget};
+use crate::sql::{Deadlines, Session};
 use crate::target::TargetState;
 
 /// SIGSTOP for a time.
@@ -30,23 +31,17 @@ impl Fault for ProcessHang {
         Box::pin(async move { Ok(site.provider.signal_container(&site.client, &target.node, &target.uid, Signal::Stop).await?) })
     }
 
-    /// A stopped server fails its readiness probe. When the fault is over before the probe had its turn, nothing shows that the server stood still.
+    /// A stopped process answers nobody, while the kernel still accepts connections for it. So the witness is a login that nobody answers: a TCP probe would
+    /// be answered by the kernel.
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation> {
         Box::pin(async move {
-            let mut attestation = Attestation::default();
-            let not_ready = |state: &TargetState| container_of(state, target).is_none_or(|(pod, _)| !pod.ready);
-            match site.watch.until("the stopped server not ready", self.lasts.min(within), not_ready).await {
-                Ok(_) => {
-                    attestation.evidence.push(format!("container {} was stopped and failed its readiness probe", target.uid));
-                    attestation.attested = true;
-                }
-                Err(error) => {
-                    // A TCP probe is answered by the kernel even for a stopped process, so the clients are the other witness.
-                    attestation.evidence.push(format!("container {} accepted SIGSTOP; {error}", target.uid));
-                    attestation.attested = true;
-                }
-            }
-            attestation
+            let wait = self.lasts.min(within).min(Duration::from_secs(2));
+            let deadlines = Deadlines { connect: wait, login: wait };
+            let (attested, evidence) = match Session::connect(&site.sql, deadlines).await {
+                Ok(_) => (false, format!("a login was accepted although container {} was sent SIGSTOP", target.uid)),
+                Err(error) => (true, format!("container {} was sent SIGSTOP; a login got no answer: {error}", target.uid)),
+            };
+            Attestation { attested, evidence: vec![evidence] }
         })
     }
 

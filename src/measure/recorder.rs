@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::counters::{Counters, Counts};
 use super::interval_log::{Interval, IntervalLog};
@@ -44,6 +44,9 @@ struct Shared {
     counters: Counters,
     next_process: AtomicU32,
     next_key: AtomicU64,
+    /// When the op was sent that is the latest sent among those that ended ok.
+    newest_ok_sent_ns: AtomicU64,
+    acknowledged: Notify,
     failed: OnceLock<String>,
     writer: OnceLock<Thread>,
 }
@@ -100,6 +103,8 @@ impl Recorder {
             counters: Counters::default(),
             next_process: AtomicU32::new(0),
             next_key: AtomicU64::new(1),
+            newest_ok_sent_ns: AtomicU64::new(0),
+            acknowledged: Notify::new(),
             failed: OnceLock::new(),
             writer: OnceLock::new(),
         });
@@ -170,6 +175,10 @@ impl OpSink {
         let time_ns = self.shared.clock.now_ns();
         self.shared.counters.completed(f, kind, time_ns);
         self.send(Message::Op(Op { index: 0, time_ns, kind, process, f, value, error, intended_ns }, Some(sent_ns)));
+        if kind == OpType::Ok {
+            self.shared.newest_ok_sent_ns.fetch_max(sent_ns, Relaxed);
+            self.shared.acknowledged.notify_waiters();
+        }
     }
 
     /// Records an op that was due and was never sent: it certainly did not happen. It has a response time, and no service time.
@@ -205,6 +214,18 @@ impl OpSink {
     /// When an op last ended ok.
     pub fn last_ok_ns(&self) -> Option<u64> {
         self.shared.counters.last_ok_ns()
+    }
+
+    /// Waits until an op has ended ok that was sent after `ns`.
+    pub async fn acknowledged_after(&self, ns: u64) {
+        loop {
+            // Listening begins before the look, so that no op between the two is missed.
+            let next = self.shared.acknowledged.notified();
+            if self.shared.newest_ok_sent_ns.load(Relaxed) > ns {
+                return;
+            }
+            next.await;
+        }
     }
 
     /// When an op first did not end ok since the last [`OpSink::mark`].

@@ -13,6 +13,6 @@ pub use deploy::{Deployed, TargetError, create, delete_namespace, namespaces_of,
 pub use identity::identify;
 pub use logs::follow;
 pub use manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
-pub use profile::Profile;
+pub use profile::{DATA_MOUNT, Profile};
 pub use state::{NotSeen, TargetState};
 pub use watch::{Emit, Watch};
