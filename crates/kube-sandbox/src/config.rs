@@ -1,6 +1,7 @@
 //! What a sandbox is told at its start, and why it may fail to start.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// An image that the sandbox can run.
 #[derive(Debug, Clone)]
@@ -22,14 +23,28 @@ pub struct Config {
     pub images: Vec<Image>,
     /// The bearer token that clients must show; a random one when absent.
     pub token: Option<String>,
+    /// The program and leading arguments that lead to [`crate::shim::run`] in this or another executable; containers start through it.
+    pub shim: Vec<String>,
+    /// What the processes of a force-deleted pod get after their object is gone. Zero kills them at once. A real kubelet sends SIGTERM
+    /// and kills two seconds later, which softens the fault for a server that handles SIGTERM.
+    pub forced_grace: Duration,
     /// Watch events kept for each resource. A watch that resumes from further back is told 410.
     pub history: usize,
 }
 
 impl Config {
-    /// A sandbox in `dir` with two workers and no image.
+    /// A sandbox in `dir` with two workers and no image, whose containers start through `shim` of the running program.
     pub fn new(dir: impl Into<PathBuf>) -> Config {
-        Config { dir: dir.into(), workers: 2, images: Vec::new(), token: None, history: 8192 }
+        let program = std::env::current_exe().map_or_else(|_unknown| "kube-sandbox".to_owned(), |path| path.display().to_string());
+        Config {
+            dir: dir.into(),
+            workers: 2,
+            images: Vec::new(),
+            token: None,
+            shim: vec![program, "shim".to_owned()],
+            forced_grace: Duration::ZERO,
+            history: 8192,
+        }
     }
 }
 

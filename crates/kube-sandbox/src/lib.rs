@@ -6,8 +6,13 @@
 
 pub mod api;
 mod config;
+mod controllers;
+mod events;
 pub mod hooks;
+mod kubelet;
+mod proxy;
 mod sandbox;
+pub mod shim;
 pub mod store;
 
 pub use config::{Config, Image, StartError};

@@ -1,0 +1,36 @@
+//! What runs on a cluster's control plane beside its API server: each controller watches what concerns it and does what is missing.
+
+pub(crate) mod claims;
+mod deployment;
+mod endpointslice;
+pub(crate) mod feed;
+mod garbage;
+mod namespaces;
+pub(crate) mod nodes;
+pub(crate) mod ownership;
+pub(crate) mod quantity;
+mod replicaset;
+mod scheduler;
+mod worklist;
+
+use tokio::task::JoinSet;
+
+use crate::kubelet::Folders;
+use crate::store::Store;
+
+/// Starts all controllers; they run until the set is dropped.
+pub(crate) fn start(store: &Store, folders: &Folders, nodes: &[nodes::NodeSpec]) -> JoinSet<()> {
+    let mut running = JoinSet::new();
+    let of = || store.clone();
+    running.spawn(worklist::run(of(), deployment::Deployments::new(store)));
+    running.spawn(worklist::run(of(), replicaset::ReplicaSets::new(store)));
+    running.spawn(worklist::run(of(), endpointslice::EndpointSlices::new(store)));
+    running.spawn(worklist::run(of(), claims::Claims::new(store, folders.clone())));
+    running.spawn(worklist::run(of(), claims::Volumes::new(store, folders.clone())));
+    running.spawn(worklist::run(of(), namespaces::Namespaces::new(store)));
+    running.spawn(worklist::run(of(), garbage::Garbage::new(store)));
+    running.spawn(worklist::run(of(), nodes::Taints::new(store)));
+    running.spawn(worklist::run(of(), scheduler::Scheduler::new(store)));
+    running.spawn(nodes::heartbeat(of(), nodes.to_vec()));
+    running
+}

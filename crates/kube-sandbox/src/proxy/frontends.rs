@@ -1,0 +1,280 @@
+//! The listeners of the proxies: opened when a Service gains its first endpoint, closed when it loses its last.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::relay;
+
+/// Connections that may wait to be accepted, as many as the kernel allows by default.
+const BACKLOG: u32 = 4096;
+/// How long a pod's kernel may take to answer. Loopback answers at once unless the pod's accept queue is full, and a client of
+/// a real cluster would retry its SYN for longer than this.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+
+type Backends = Arc<Vec<SocketAddr>>;
+
+/// What should listen where, and who is behind it.
+pub(super) type Wanted = BTreeMap<SocketAddr, Vec<SocketAddr>>;
+
+/// All listeners of one sandbox.
+#[derive(Debug, Default)]
+pub(super) struct Frontends {
+    open: BTreeMap<SocketAddr, Frontend>,
+}
+
+#[derive(Debug)]
+struct Frontend {
+    backends: watch::Sender<Backends>,
+    accepting: JoinHandle<()>,
+}
+
+impl Frontends {
+    /// Opens, changes and closes listeners until they are as wanted; returns those that could not be opened, and why.
+    pub(super) async fn apply(&mut self, wanted: Wanted) -> Vec<(SocketAddr, io::Error)> {
+        let closing: Vec<SocketAddr> = self.open.keys().filter(|at| wanted.get(at).is_none_or(Vec::is_empty)).copied().collect();
+        for at in closing {
+            if let Some(frontend) = self.open.remove(&at) {
+                frontend.close().await;
+            }
+        }
+        let mut failed = Vec::new();
+        for (at, backends) in wanted {
+            if backends.is_empty() {
+                continue;
+            }
+            if let Some(frontend) = self.open.get(&at) {
+                frontend.backends.send_if_modified(|current| {
+                    let differs = **current != backends;
+                    if differs {
+                        *current = Arc::new(backends);
+                    }
+                    differs
+                });
+                continue;
+            }
+            match listen(at) {
+                Ok(listener) => {
+                    let frontend = Frontend::open(listener, backends);
+                    self.open.insert(at, frontend);
+                }
+                Err(error) => failed.push((at, error)),
+            }
+        }
+        failed
+    }
+}
+
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // Connections of an earlier listener may linger in TIME_WAIT on the same address.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
+impl Frontend {
+    fn open(listener: TcpListener, backends: Vec<SocketAddr>) -> Self {
+        let (backends, current) = watch::channel(Arc::new(backends));
+        let accepting = tokio::spawn(accept(listener, current));
+        Self { backends, accepting }
+    }
+
+    /// Returns once the listener is closed: from then on the kernel refuses, and the address can be listened on again.
+    async fn close(self) {
+        self.backends.send_replace(Arc::default());
+        self.accepting.abort();
+        let _cancelled = self.accepting.await;
+    }
+}
+
+async fn accept(listener: TcpListener, backends: watch::Receiver<Backends>) {
+    let turn = AtomicUsize::new(0);
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let pick = turn.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(serve(client, backends.clone(), pick));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely; without a pause this would spin until there are some again.
+                tracing::warn!(%error, "a service proxy cannot accept");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+/// One connection, from its acceptance to its end.
+async fn serve(client: TcpStream, mut backends: watch::Receiver<Backends>, pick: usize) {
+    let chosen = {
+        let current = backends.borrow_and_update();
+        current.get(pick % current.len().max(1)).copied()
+    };
+    let Some(backend) = chosen else {
+        return relay::reset(client);
+    };
+    let gone = async {
+        // Whoever waits for a pod that stops to be an endpoint is told at once instead of waiting for the deadline.
+        while backends.changed().await.is_ok() {
+            if !backends.borrow_and_update().contains(&backend) {
+                break;
+            }
+        }
+    };
+    let connected = tokio::select! {
+        biased;
+        connected = relay::connect(backend, CONNECT_DEADLINE) => connected,
+        () = gone => Err(io::ErrorKind::ConnectionRefused.into()),
+    };
+    match connected {
+        Ok(server) if client.set_nodelay(true).is_ok() => relay::relay(client, server).await,
+        _ => relay::reset(client),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use super::super::addresses::AddressBlock;
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    struct Rig {
+        block: AddressBlock,
+        frontends: Frontends,
+        at: SocketAddr,
+    }
+
+    fn rig() -> Rig {
+        let block = AddressBlock::lease().unwrap();
+        let at = SocketAddr::new(block.take_service().unwrap().into(), 1433);
+        Rig { block, frontends: Frontends::default(), at }
+    }
+
+    impl Rig {
+        async fn pod(&self) -> TcpListener {
+            TcpListener::bind((self.block.take_pod(1).unwrap(), 1433)).await.unwrap()
+        }
+
+        async fn point_to(&mut self, pods: &[&TcpListener]) {
+            let backends = pods.iter().map(|pod| pod.local_addr().unwrap()).collect();
+            let failed = self.frontends.apply(Wanted::from([(self.at, backends)])).await;
+            assert!(failed.is_empty(), "{failed:?}");
+        }
+
+        async fn pair(&self, pod: &TcpListener) -> (TcpStream, TcpStream) {
+            let (client, server) = tokio::join!(TcpStream::connect(self.at), pod.accept());
+            (client.unwrap(), server.unwrap().0)
+        }
+    }
+
+    #[tokio::test]
+    async fn no_endpoint_is_a_refusal_and_one_endpoint_opens_the_address_again() {
+        let mut rig = rig();
+        let pod = rig.pod().await;
+        for _ in 0..50 {
+            rig.point_to(&[]).await;
+            let refused = TcpStream::connect(rig.at).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            rig.point_to(&[&pod]).await;
+            drop(rig.pair(&pod).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_half_close_loses_nothing_in_either_direction() {
+        let mut rig = rig();
+        let pod = rig.pod().await;
+        rig.point_to(&[&pod]).await;
+        let (mut client, mut server) = rig.pair(&pod).await;
+        let sent: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        let copy = sent.clone();
+        let writing = tokio::spawn(async move {
+            client.write_all(&copy).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut back = Vec::new();
+            client.read_to_end(&mut back).await.unwrap();
+            back
+        });
+        let mut seen = Vec::new();
+        server.read_to_end(&mut seen).await.unwrap();
+        assert_eq!(seen, sent);
+        server.write_all(&seen).await.unwrap();
+        drop(server);
+        assert_eq!(writing.await.unwrap(), sent);
+    }
+
+    #[tokio::test]
+    async fn a_reset_on_one_side_is_a_reset_on_the_other() {
+        let mut rig = rig();
+        let pod = rig.pod().await;
+        rig.point_to(&[&pod]).await;
+        let (mut client, server) = rig.pair(&pod).await;
+        relay::reset(server);
+        let seen = client.read_u8().await.unwrap_err();
+        assert_eq!(seen.kind(), io::ErrorKind::ConnectionReset);
+        let (client, mut server) = rig.pair(&pod).await;
+        relay::reset(client);
+        assert_eq!(server.read_u8().await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn established_connections_stay_while_new_ones_go_to_the_new_endpoint() {
+        let mut rig = rig();
+        let (old, new) = (rig.pod().await, rig.pod().await);
+        rig.point_to(&[&old]).await;
+        let (mut kept, mut old_side) = rig.pair(&old).await;
+        rig.point_to(&[&new]).await;
+        let _second = rig.pair(&new).await;
+        rig.point_to(&[]).await;
+        kept.write_all(b"x").await.unwrap();
+        assert_eq!(old_side.read_u8().await.unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn an_address_that_somebody_else_holds_is_reported() {
+        let mut rig = rig();
+        let _holder = TcpListener::bind(rig.at).await.unwrap();
+        let failed = rig.frontends.apply(Wanted::from([(rig.at, vec![rig.at])])).await;
+        assert_eq!(failed.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn hundreds_of_connections_are_served_together() {
+        let mut rig = rig();
+        let pod = rig.pod().await;
+        rig.point_to(&[&pod]).await;
+        let echo = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = pod.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let byte = stream.read_u8().await.unwrap();
+                    stream.write_u8(byte.wrapping_add(1)).await.unwrap();
+                });
+            }
+        });
+        let at = rig.at;
+        let clients: Vec<_> = (0..400_u32)
+            .map(|n| {
+                tokio::spawn(async move {
+                    let byte = n.to_le_bytes()[0];
+                    let mut stream = TcpStream::connect(at).await.unwrap();
+                    stream.write_u8(byte).await.unwrap();
+                    assert_eq!(stream.read_u8().await.unwrap(), byte.wrapping_add(1));
+                })
+            })
+            .collect();
+        for client in clients {
+            client.await.unwrap();
+        }
+        echo.abort();
+    }
+}

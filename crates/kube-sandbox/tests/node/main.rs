@@ -1,0 +1,7 @@
+//! The nodes, seen from outside: real processes, real connections, and the objects that tell about them.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod rig;
+
+mod lifecycle;
