@@ -9,8 +9,13 @@ use std::pin::Pin;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+mod completions;
 mod exit;
+mod init;
+mod list;
 mod overrides;
+mod plan;
+mod schema;
 mod validate;
 
 pub use exit::{Exit, Failure};
@@ -37,12 +42,27 @@ pub struct Cli {
 enum Command {
     /// Check experiment files: every mistake with line, column and path.
     Validate(validate::Validate),
+    /// Tell everything that a run would create and touch, and when; nothing is touched.
+    Plan(plan::PlanArgs),
+    /// List faults, workloads, checkers and engines, each with its reach.
+    List(list::List),
+    /// Write the JSON Schema of experiment files.
+    Schema(schema::Schema),
+    /// Write a commented experiment to start from.
+    Init(init::Init),
+    /// Write the completions of a shell.
+    Completions(completions::Completions),
 }
 
 impl Command {
     fn start<'a>(self, streams: &'a mut Streams<'_>) -> Job<'a> {
         match self {
             Command::Validate(command) => Job::Done(command.run(streams)),
+            Command::Plan(command) => Job::Done(command.run(streams)),
+            Command::List(command) => Job::Done(command.run(streams)),
+            Command::Schema(command) => Job::Done(command.run(streams)),
+            Command::Init(command) => Job::Done(command.run(streams)),
+            Command::Completions(command) => Job::Done(command.run(streams)),
         }
     }
 }
@@ -119,6 +139,12 @@ impl Cli {
     pub fn start<'a>(self, streams: &'a mut Streams<'_>) -> Job<'a> {
         self.command.start(streams)
     }
+}
+
+/// Writes a value as JSON for programs, on lines of its own.
+fn write_json(streams: &mut Streams<'_>, value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(Exit::Bug, format!("cannot write JSON: {error}")))?;
+    Ok(writeln!(streams.out, "{text}")?)
 }
 
 /// Shows help, version or what is wrong with the command line, and tells the exit code.

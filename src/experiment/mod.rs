@@ -5,22 +5,27 @@
 use std::io::Read;
 use std::path::Path;
 
+pub mod catalogue;
 mod faults;
 mod form;
 mod mistake;
 mod names;
+mod outline;
 mod plan;
 mod reader;
 mod resolve;
+mod schema;
 mod write;
 mod yaml;
 
 pub use mistake::{At, Mistake, Mistakes};
 pub use names::Named;
+pub use outline::{Created, Injection, Outline, cautions, outline};
 pub use plan::{
     AccessMode, ClusterRef, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Tls,
     WorkloadKind, WorkloadPlan,
 };
+pub use schema::schema;
 pub use write::{hash, to_yaml};
 
 /// The largest file that is read: far more than any experiment, far less than what would hurt.

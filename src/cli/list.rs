@@ -1,0 +1,87 @@
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::experiment::catalogue::{self, Entry};
+
+use super::{CommandResult, Exit, Output, Streams, write_json};
+
+/// Lists what an experiment can be made of.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// What to list; everything when left out.
+    #[arg(value_enum)]
+    what: Option<What>,
+    /// The form of the output.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// What can be injected.
+    Faults,
+    /// What the clients do.
+    Workloads,
+    /// What judges the history.
+    Checkers,
+    /// What can be under test.
+    Engines,
+}
+
+/// The checkers that judge every run; none is chosen by the experiment.
+const CHECKERS: [Entry; 3] = [
+    Entry {
+        name: "ledger",
+        about: "Every acknowledged row is there once with the right content, and no other.",
+        reach: "lost, unexpected, resurrected, duplicated and altered rows",
+    },
+    Entry {
+        name: "bank",
+        about: "The total never changes, no balance is negative, no account is missing. Runs where the mix has bank.",
+        reach: "torn transactions and non-snapshot reads",
+    },
+    Entry {
+        name: "single-writer",
+        about: "No two containers of the target ran on the claim at once.",
+        reach: "split brain that looks like a perfect recovery",
+    },
+];
+
+#[derive(Serialize)]
+struct Listed {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<Vec<Entry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workloads: Option<Vec<Entry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkers: Option<Vec<Entry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engines: Option<Vec<Entry>>,
+}
+
+impl List {
+    pub fn run(self, streams: &mut Streams<'_>) -> CommandResult {
+        let wanted = |what| self.what.is_none_or(|only| only == what);
+        let listed = Listed {
+            faults: wanted(What::Faults).then(catalogue::faults),
+            workloads: wanted(What::Workloads).then(catalogue::workloads),
+            checkers: wanted(What::Checkers).then(|| CHECKERS.to_vec()),
+            engines: wanted(What::Engines).then(catalogue::engines),
+        };
+        if self.output == Output::Json {
+            write_json(streams, &listed)?;
+            return Ok(Exit::Pass);
+        }
+        let sections =
+            [("faults", listed.faults), ("workloads", listed.workloads), ("checkers", listed.checkers), ("engines", listed.engines)];
+        for (title, entries) in sections {
+            let Some(entries) = entries else { continue };
+            writeln!(streams.out, "{title}:")?;
+            for entry in entries {
+                writeln!(streams.out, "  {:<16} {}", entry.name, entry.about)?;
+                writeln!(streams.out, "  {:<16} reach: {}", "", entry.reach)?;
+            }
+        }
+        Ok(Exit::Pass)
+    }
+}
