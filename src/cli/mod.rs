@@ -10,7 +10,9 @@ use std::pin::Pin;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 mod completions;
+mod doctor;
 mod exit;
+mod image;
 mod init;
 mod list;
 mod overrides;
@@ -50,18 +52,24 @@ enum Command {
     Schema(schema::Schema),
     /// Write a commented experiment to start from.
     Init(init::Init),
+    /// Tell what works on this machine and what is missing, with the command that mends it.
+    Doctor(doctor::Doctor),
+    /// Write the stand-in engine as a container image, without Docker.
+    Image(image::Image),
     /// Write the completions of a shell.
     Completions(completions::Completions),
 }
 
 impl Command {
-    fn start<'a>(self, streams: &'a mut Streams<'_>) -> Job<'a> {
+    fn start<'a, 's: 'a>(self, streams: &'a mut Streams<'s>) -> Job<'a> {
         match self {
             Command::Validate(command) => Job::Done(command.run(streams)),
             Command::Plan(command) => Job::Done(command.run(streams)),
             Command::List(command) => Job::Done(command.run(streams)),
             Command::Schema(command) => Job::Done(command.run(streams)),
             Command::Init(command) => Job::Done(command.run(streams)),
+            Command::Doctor(command) => Job::Later(Box::pin(command.run(streams))),
+            Command::Image(command) => Job::Later(Box::pin(command.run(streams))),
             Command::Completions(command) => Job::Done(command.run(streams)),
         }
     }
@@ -136,7 +144,7 @@ impl Cli {
     }
 
     /// Starts the command.
-    pub fn start<'a>(self, streams: &'a mut Streams<'_>) -> Job<'a> {
+    pub fn start<'a, 's: 'a>(self, streams: &'a mut Streams<'s>) -> Job<'a> {
         self.command.start(streams)
     }
 }
