@@ -145,6 +145,36 @@ impl FaultSpec {
         claims
     }
 
+    /// What it is aimed at, in words.
+    pub fn aim(&self) -> &'static str {
+        match self {
+            FaultSpec::PodKill { .. } | FaultSpec::PodEvict => "the pod of the target",
+            FaultSpec::ContainerCrash | FaultSpec::ProcessHang { .. } => "the database container",
+            FaultSpec::NodeDrain | FaultSpec::NodeFreeze { .. } | FaultSpec::NodePowerOff { .. } => "the node that runs the pod",
+        }
+    }
+
+    /// What happens to a node, which others may use as well.
+    pub fn touches_node(&self) -> Option<&'static str> {
+        match self {
+            FaultSpec::PodKill { .. } | FaultSpec::PodEvict | FaultSpec::ContainerCrash | FaultSpec::ProcessHang { .. } => None,
+            FaultSpec::NodeDrain => Some("cordoned, and uncordoned afterwards"),
+            FaultSpec::NodeFreeze { .. } => Some("frozen with everything on it, and set going again"),
+            FaultSpec::NodePowerOff { .. } => Some("switched off with everything on it, and on again"),
+        }
+    }
+
+    /// The grace period with which it has the pod deleted, where it does.
+    pub fn deletes_pod_with(&self) -> Option<Grace> {
+        match self {
+            FaultSpec::PodKill { grace } => Some(*grace),
+            FaultSpec::PodEvict | FaultSpec::NodeDrain => Some(Grace::Pod),
+            FaultSpec::ContainerCrash | FaultSpec::ProcessHang { .. } | FaultSpec::NodeFreeze { .. } | FaultSpec::NodePowerOff { .. } => {
+                None
+            }
+        }
+    }
+
     /// Its parameters as keys and values of the file.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         match self {

@@ -80,16 +80,14 @@ pub fn outline(plan: &Plan) -> Outline {
         hash: hash(plan),
         cluster: plan.cluster.clone().unwrap_or(ClusterRef::Sandbox(None)).to_string(),
         creates: creates(plan),
-        touches: Vec::new(),
+        touches: touches(plan),
         schedule: plan
             .faults
             .iter()
             .map(|fault| Injection {
                 id: fault.id.clone(),
-                fault: format!("{} ({})", fault.spec.kind(), fault.spec.parameters_in_words()),
-                target: match fault.spec {
-                    FaultSpec::PodKill { .. } => "the pod of the target".to_owned(),
-                },
+                fault: in_words(&fault.spec),
+                target: fault.spec.aim().to_owned(),
                 due_ms: ms(plan.workload.warm_up + fault.at),
                 recover_within_ms: ms(fault.recover_within),
             })
@@ -101,6 +99,26 @@ pub fn outline(plan: &Plan) -> Outline {
         at_most_ms: ms(plan.target.ready_within + load + recoveries + cold_read),
         cautions: cautions(plan),
     }
+}
+
+/// A fault and its parameters, if it has any.
+fn in_words(spec: &FaultSpec) -> String {
+    match spec.parameters_in_words().as_str() {
+        "" => spec.kind().to_owned(),
+        parameters => format!("{} ({parameters})", spec.kind()),
+    }
+}
+
+/// What happens to nodes, each kind of harm once.
+fn touches(plan: &Plan) -> Vec<String> {
+    let mut touches: Vec<String> = plan
+        .faults
+        .iter()
+        .filter_map(|fault| Some(format!("{} by {}: {}", fault.spec.aim(), fault.spec.kind(), fault.spec.touches_node()?)))
+        .collect();
+    touches.sort_unstable();
+    touches.dedup();
+    touches
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -195,9 +213,10 @@ fn overlaps(plan: &Plan) -> Vec<String> {
     let mut windows: Vec<Duration> = plan
         .faults
         .iter()
-        .map(|fault| match fault.spec {
-            FaultSpec::PodKill { grace: Grace::Pod } => plan.target.grace,
-            FaultSpec::PodKill { grace: Grace::Of(grace) } => grace,
+        .filter_map(|fault| fault.spec.deletes_pod_with())
+        .map(|grace| match grace {
+            Grace::Pod => plan.target.grace,
+            Grace::Of(grace) => grace,
         })
         .collect();
     windows.sort_unstable();
@@ -304,6 +323,15 @@ mod tests {
         assert_eq!(cautions(&plan(", controller: StatefulSet", "", "")), [""; 0]);
         assert_eq!(cautions(&plan(", controller: StatefulSet, grace: 0s", "", "")).len(), 1);
         assert_eq!(cautions(&plan(", storage: { accessMode: ReadWriteOncePod }", "grace: 0s", "")), [""; 0]);
+    }
+
+    #[test]
+    fn what_happens_to_nodes_is_told() {
+        let text = "name: x\ntarget: { engine: mssql-server }\nfaults:\n  - node-drain:\n    repeat: 2\n  - pod-kill:\n";
+        let outline = outline(&parse("x.yaml", text).unwrap());
+        assert_eq!(outline.touches, ["the node that runs the pod by node-drain: cordoned, and uncordoned afterwards"]);
+        assert_eq!(outline.schedule[0].fault, "node-drain");
+        assert_eq!(outline.schedule[2].fault, "pod-kill (grace pod)");
     }
 
     #[test]
