@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::target::image;
+use crate::target::stand_in::image;
 
 use super::{CommandResult, Exit, Failure, Output, Streams, write_json};
 

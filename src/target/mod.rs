@@ -1,9 +1,7 @@
 //! What is deployed: engine profiles, manifests, readiness, the watcher.
 
 mod deploy;
-mod elf;
 mod identity;
-pub mod image;
 mod logs;
 mod manifests;
 mod profile;

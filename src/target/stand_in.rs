@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+mod elf;
+pub mod image;
+
 /// The image reference under which the sandbox runs the stand-in engine.
 pub const SANDBOX_IMAGE: &str = "sqledge-chaos/tds-sqlite:embedded";
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::elf;
-use super::profile::{DATA_MOUNT, PORT, USER};
+use crate::target::profile::{DATA_MOUNT, PORT, USER};
 
 /// The repository part of the image's name.
 const REPOSITORY: &str = "sqledge-chaos/tds-sqlite";
