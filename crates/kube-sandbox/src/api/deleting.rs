@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::event_view;
 use super::listing::selected;
-use super::request::{Call, dry_run, parse};
+use super::request::{Call, dry_run};
 use super::respond::{self, Reply};
 use super::route::Target;
 use super::selector::Selection;
@@ -46,15 +46,10 @@ pub(super) fn options(body: &Value, call: &Call) -> Result<DeleteOptions, ApiErr
 }
 
 async fn body(call: &mut Call) -> Result<Value, ApiError> {
-    let media = call.media_type();
-    let bytes = call.bytes().await?;
-    if bytes.is_empty() {
+    if call.is_empty() {
         return Ok(json!({}));
     }
-    if !matches!(media.as_str(), "" | "application/json") {
-        return Err(ApiError::new(415, "UnsupportedMediaType", "delete options must be JSON"));
-    }
-    let options = parse(&bytes)?;
+    let options = call.json().await?;
     let kind = text(&options, "/kind");
     if !kind.is_empty() && kind != "DeleteOptions" {
         return Err(ApiError::bad_request(format!("a {kind} is no DeleteOptions")));

@@ -16,6 +16,7 @@ mod logs;
 mod openapi;
 mod ownership;
 mod patch;
+mod protobuf;
 mod request;
 mod respond;
 mod route;

@@ -9,6 +9,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use hyper::{HeaderMap, Method, Request};
 use serde_json::Value;
 
+use super::protobuf;
 use crate::store::ApiError;
 
 /// The real server's limit.
@@ -51,16 +52,25 @@ impl Call {
         }
     }
 
-    /// The body as JSON, refused when it says that it is anything else.
+    /// The body as an object, refused when it says that it is anything but JSON or Kubernetes' protobuf.
     pub(super) async fn json(&mut self) -> Result<Value, ApiError> {
         let media = self.media_type();
-        if !matches!(media.as_str(), "" | "application/json") {
-            let message =
-                format!("the body of the request was in an unknown format - accepted media types include: application/json (got {media})");
-            return Err(ApiError::new(415, "UnsupportedMediaType", message));
-        }
         let bytes = self.bytes().await?;
-        parse(&bytes)
+        match media.as_str() {
+            "" | "application/json" => parse(&bytes),
+            protobuf::MEDIA => protobuf::parse(&bytes),
+            other => {
+                let known = "application/json, application/vnd.kubernetes.protobuf";
+                let message =
+                    format!("the body of the request was in an unknown format - accepted media types include: {known} (got {other})");
+                Err(ApiError::new(415, "UnsupportedMediaType", message))
+            }
+        }
+    }
+
+    /// Whether there is no body at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.as_ref().is_none_or(hyper::body::Body::is_end_stream)
     }
 
     /// The content type without its parameters.
