@@ -1,1 +1,94 @@
 //! Pure checkers: history in, verdict and evidence out.
+//!
+//! A checker sees every op in the order of the history, or the events of the timeline, and says whether one property held. It does no I/O and keeps no
+//! clock, so a recorded run is judged the same way as a running one. A checker that panics has shown nothing: its verdict is unknown.
+
+mod bank;
+mod guard;
+mod ledger;
+mod single_writer;
+mod volume;
+
+use indexmap::IndexMap;
+
+use crate::model::{F, OpView, Verdict};
+
+pub use bank::Bank;
+pub use guard::{Guarded, guarded};
+pub use ledger::Ledger;
+pub use single_writer::{Overlap, Refusal, overlaps, single_writer};
+pub use volume::volume;
+
+/// How many examples of one class a checker shows.
+pub const EXAMPLES_MAX: usize = 20;
+
+/// What an op began with, kept until it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The invoke's index.
+    pub index: u64,
+    /// When it was sent, in ns since the run's start.
+    pub sent_ns: u64,
+    /// When it was due, in ns since the run's start.
+    pub intended_ns: u64,
+    /// What op.
+    pub f: F,
+    /// The ledger key that it is about, or after which its page starts; 0 where there is none.
+    pub key: u64,
+}
+
+/// A checker that folds over the ops of a history.
+pub trait Checker {
+    /// The check's stable name.
+    fn name(&self) -> &'static str;
+
+    /// Takes one transition. `begun` is the invoke that it ends; `None` for an invoke.
+    fn op(&mut self, op: &OpView<'_>, begun: Option<&Begun>);
+
+    /// Says what it found once the history has ended.
+    fn finish(self: Box<Self>) -> Check;
+}
+
+/// What a checker found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    /// The check's stable name.
+    pub name: &'static str,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The accounting, in the order in which it is read.
+    pub counts: IndexMap<&'static str, u64>,
+    /// What decided it, one sentence each.
+    pub evidence: Vec<String>,
+    /// The ops that prove each anomaly.
+    pub examples: Vec<Found>,
+}
+
+impl Check {
+    /// A check that decides nothing, and why.
+    pub fn unknown(name: &'static str, why: String) -> Self {
+        Check {
+            name,
+            verdict: Verdict::Unknown,
+            counts: IndexMap::new(),
+            evidence: vec![why],
+            examples: Vec::new(),
+        }
+    }
+}
+
+/// One anomaly with its proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The class, such as `lost`.
+    pub class: &'static str,
+    /// The ledger key, where the anomaly is about one.
+    pub key: Option<u64>,
+    /// What is wrong, in words.
+    pub detail: String,
+    /// Indices of the ops that prove it, in order.
+    pub proof: Vec<u64>,
+}
+
+#[cfg(test)]
+pub(crate) mod build;

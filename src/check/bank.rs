@@ -1,0 +1,189 @@
+//! Transfers move money and make none: every snapshot holds the same accounts with the same total, and no account is below zero.
+//!
+//! The first snapshot that was read is the reference, since it was read before any fault.
+
+use indexmap::IndexMap;
+
+use crate::model::{F, OpType, OpView, ValueView, Verdict};
+
+use super::{Begun, Check, Checker, EXAMPLES_MAX, Found};
+
+/// The bank checker.
+#[derive(Debug, Default)]
+pub struct Bank {
+    transfers: u64,
+    snapshots: u64,
+    first: Option<(u64, usize, i128)>,
+    wrong_total: u64,
+    negative: u64,
+    missing: u64,
+    examples: Vec<Found>,
+    malformed: Option<u64>,
+}
+
+impl Bank {
+    /// A checker that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn snapshot(&mut self, index: u64, balances: &[i64]) {
+        self.snapshots += 1;
+        let total: i128 = balances.iter().map(|&balance| i128::from(balance)).sum();
+        let (reference, accounts, expected) =
+            *self.first.get_or_insert((index, balances.len(), total));
+        let mut found = Vec::new();
+        if balances.len() != accounts {
+            self.missing += 1;
+            found.push((
+                "missing",
+                self.missing,
+                format!("{} accounts instead of {accounts}", balances.len()),
+            ));
+        }
+        if total != expected {
+            self.wrong_total += 1;
+            found.push((
+                "wrong-total",
+                self.wrong_total,
+                format!("the total is {total} instead of {expected}"),
+            ));
+        }
+        if let Some(account) = balances.iter().position(|&balance| balance < 0) {
+            self.negative += 1;
+            found.push((
+                "negative",
+                self.negative,
+                format!("account {account} is at {}", balances[account]),
+            ));
+        }
+        for (class, nth, detail) in found {
+            if nth <= EXAMPLES_MAX as u64 {
+                let mut proof = vec![reference, index];
+                proof.dedup();
+                self.examples.push(Found {
+                    class,
+                    key: None,
+                    detail,
+                    proof,
+                });
+            }
+        }
+    }
+}
+
+impl Checker for Bank {
+    fn name(&self) -> &'static str {
+        "bank"
+    }
+
+    fn op(&mut self, op: &OpView<'_>, _begun: Option<&Begun>) {
+        match (op.f, op.kind, op.value) {
+            (F::BankTransfer, OpType::Ok, _) => self.transfers += 1,
+            (F::BankRead, OpType::Ok, ValueView::Balances(balances)) => {
+                self.snapshot(op.index, balances);
+            }
+            (F::BankRead, OpType::Ok, _) => {
+                self.malformed.get_or_insert(op.index);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Check {
+        if let Some(index) = self.malformed {
+            return Check::unknown(
+                "bank",
+                format!("the history cannot be trusted: op {index} is a snapshot without balances"),
+            );
+        }
+        let mut verdict = Verdict::Valid;
+        let mut evidence = Vec::new();
+        for (count, what) in [
+            (self.wrong_total, "snapshots have another total"),
+            (self.negative, "snapshots have a balance below zero"),
+            (self.missing, "snapshots have another number of accounts"),
+        ] {
+            if count > 0 {
+                verdict = Verdict::Invalid;
+                evidence.push(format!("{count} {what}"));
+            }
+        }
+        if self.snapshots < 2 || self.transfers == 0 {
+            verdict = verdict.merge(Verdict::Unknown);
+            evidence.push("too little was transferred or read to decide anything".to_owned());
+        }
+        evidence.push(format!(
+            "{} snapshots read, {} transfers acknowledged",
+            self.snapshots, self.transfers
+        ));
+        Check {
+            name: "bank",
+            verdict,
+            counts: IndexMap::from([
+                ("transfers", self.transfers),
+                ("snapshots", self.snapshots),
+                ("wrongTotal", self.wrong_total),
+                ("negative", self.negative),
+                ("missing", self.missing),
+            ]),
+            evidence,
+            examples: self.examples,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::build::HistoryBuilder;
+    use crate::model::Value;
+
+    fn judge(snapshots: &[&[i64]]) -> Check {
+        let mut history = HistoryBuilder::new();
+        let process = history.process();
+        let transfer = Value::Transfer {
+            from: 0,
+            to: 1,
+            amount: 5,
+        };
+        history.push(OpType::Invoke, process, F::BankTransfer, transfer.clone(), None);
+        history.push(OpType::Ok, process, F::BankTransfer, transfer, None);
+        for snapshot in snapshots {
+            let process = history.process();
+            history.push(OpType::Invoke, process, F::BankRead, Value::None, None);
+            let balances = Value::Balances(snapshot.to_vec());
+            history.push(OpType::Ok, process, F::BankRead, balances, None);
+        }
+        let mut bank = Bank::new();
+        history.feed(|op, begun| bank.op(op, begun));
+        Box::new(bank).finish()
+    }
+
+    #[test]
+    fn money_that_only_moves_is_valid() {
+        let check = judge(&[&[10, 10, 10], &[5, 15, 10], &[0, 20, 10]]);
+        assert_eq!(check.verdict, Verdict::Valid);
+        assert_eq!(check.counts["snapshots"], 3);
+    }
+
+    #[test]
+    fn each_anomaly_is_found_and_proved_by_the_snapshot() {
+        for (last, class) in [
+            (&[5, 10, 10][..], "wrong-total"),
+            (&[-1, 21, 10][..], "negative"),
+            (&[20, 10][..], "missing"),
+        ] {
+            let check = judge(&[&[10, 10, 10], last]);
+            assert_eq!(check.verdict, Verdict::Invalid, "{class}");
+            assert_eq!(check.examples[0].class, class);
+            assert_eq!(check.examples[0].proof, [3, 5]);
+        }
+    }
+
+    #[test]
+    fn a_bank_that_nobody_read_is_unknown() {
+        assert_eq!(judge(&[]).verdict, Verdict::Unknown);
+        assert_eq!(judge(&[&[1, 2, 3]]).verdict, Verdict::Unknown);
+    }
+}

@@ -1,0 +1,342 @@
+//! No two containers of the target ran on the claim at once.
+//!
+//! A Deployment's replacement is created as soon as the old pod has a deletion timestamp, and ReadWriteOnce lets any number of pods of one node use the claim, so for a
+//! whole grace period two servers can run on the same files. An engine that locks its files refuses the second one; one that does not is
+//! a split brain that looks like a perfect recovery.
+//!
+//! Two clocks tell when a container ran. The kubelet's start and finish times come with the pod's status, in whole seconds; the moments at
+//! which the watch delivered them are exact to a millisecond and late by the kubelet's reporting. The kubelet's times decide where they can,
+//! the arrivals decide the rest, and a window that only the arrivals show while the kubelet's times fall into one second is unknown.
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+
+use crate::model::{
+    ContainerSeen, ContainerState, Event, EventKind, PodChange, PodSeen, TerminatedSeen, Verdict,
+};
+
+use super::Check;
+
+/// How the second container fared during an overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its engine logged that another process holds the files (5120).
+    ByLock,
+    /// It exited by itself with an error while the first one ran.
+    Exited(i32),
+    /// Nothing says that it was refused.
+    None,
+}
+
+/// Two containers that ran at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overlap {
+    /// `pod/container` of the one that started first.
+    pub first: String,
+    /// `pod/container` of the other.
+    pub second: String,
+    /// From when, in ns since the run's start, by arrival.
+    pub start_ns: u64,
+    /// How long by arrival, in ns.
+    pub arrival_ns: u64,
+    /// How long by the kubelet's times, in whole seconds, where both are known.
+    pub kubelet_s: Option<i64>,
+    /// How it was seen that the first one ended.
+    pub first_end: &'static str,
+    /// Whether both were ready at once.
+    pub both_ready: bool,
+    /// How the second one fared.
+    pub refusal: Refusal,
+    /// False when the two clocks do not decide it.
+    pub certain: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Instance {
+    pod_uid: String,
+    pod: String,
+    name: String,
+    id: String,
+    start_ns: u64,
+    end_ns: Option<u64>,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    exit_code: Option<i32>,
+    end: &'static str,
+    ready_ns: Option<u64>,
+    logged_lock: bool,
+}
+
+const TERMINATED: &str = "its termination was reported";
+const REPLACED: &str = "its successor was reported";
+const OBJECT_GONE: &str = "its pod's object was gone, the process may have lived on";
+const NEVER_ENDED: &str = "no end of it was seen";
+
+/// Judges the timeline. With `allowed`, overlaps are shown and do not fail the run.
+pub fn single_writer(events: &[Event], allowed: bool) -> Check {
+    let instances = instances(events);
+    if instances.is_empty() {
+        return Check::unknown(
+            "single-writer",
+            "no container of the target was seen running".to_owned(),
+        );
+    }
+    let overlaps = overlaps(events);
+    let longest_ms = overlaps.iter().map(|o| o.arrival_ns / 1_000_000).max();
+    let mut evidence: Vec<String> = overlaps.iter().map(describe).collect();
+    let verdict = if overlaps.is_empty() || allowed {
+        Verdict::Valid
+    } else if overlaps.iter().any(|overlap| overlap.certain) {
+        Verdict::Invalid
+    } else {
+        Verdict::Unknown
+    };
+    if overlaps.is_empty() {
+        evidence.push(format!(
+            "{} container instances were seen, never two at once",
+            instances.len()
+        ));
+    } else if allowed {
+        evidence.push("the experiment allows an overlap".to_owned());
+    }
+    Check {
+        name: "single-writer",
+        verdict,
+        counts: IndexMap::from([
+            ("instances", instances.len() as u64),
+            ("overlaps", overlaps.len() as u64),
+            ("longestMs", longest_ms.unwrap_or(0)),
+        ]),
+        evidence,
+        examples: Vec::new(),
+    }
+}
+
+fn describe(overlap: &Overlap) -> String {
+    let kubelet = match overlap.kubelet_s {
+        Some(0) => ", within one second by the kubelet's times".to_owned(),
+        Some(seconds) => format!(", {seconds} s by the kubelet's times"),
+        None => ", by arrival only".to_owned(),
+    };
+    let refusal = match overlap.refusal {
+        Refusal::ByLock => "; the engine's file lock refused the second (5120)".to_owned(),
+        Refusal::Exited(code) => format!("; the second exited by itself with code {code}"),
+        Refusal::None if overlap.both_ready => "; both were ready".to_owned(),
+        Refusal::None => String::new(),
+    };
+    format!(
+        "{} and {} ran at once for {} ms{kubelet}; the first ended when {}{refusal}",
+        overlap.first,
+        overlap.second,
+        overlap.arrival_ns / 1_000_000,
+        overlap.first_end,
+    )
+}
+
+/// Every pair of containers of different pods that ran at once, in order of time.
+pub fn overlaps(events: &[Event]) -> Vec<Overlap> {
+    let instances = instances(events);
+    let last_ns = events.last().map_or(0, |event| event.time_ns);
+    let mut found = Vec::new();
+    for (at, a) in instances.iter().enumerate() {
+        for b in &instances[at + 1..] {
+            if a.pod_uid != b.pod_uid && a.name == b.name {
+                let (first, second) = if starts_before(a, b) { (a, b) } else { (b, a) };
+                found.extend(overlap(first, second, last_ns));
+            }
+        }
+    }
+    found.sort_by_key(|overlap| overlap.start_ns);
+    found
+}
+
+fn starts_before(a: &Instance, b: &Instance) -> bool {
+    match (a.started_at, b.started_at) {
+        (Some(a_at), Some(b_at)) if a_at != b_at => a_at < b_at,
+        _ => a.start_ns <= b.start_ns,
+    }
+}
+
+fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap> {
+    let start_ns = first.start_ns.max(second.start_ns);
+    let end_ns = first
+        .end_ns
+        .unwrap_or(last_ns)
+        .min(second.end_ns.unwrap_or(last_ns));
+    let arrival_ns = end_ns.saturating_sub(start_ns);
+    let kubelet_s = match (first.finished_at, second.started_at) {
+        (Some(finished), Some(started)) => {
+            let until = second.finished_at.map_or(finished, |at| at.min(finished));
+            Some(until.as_second() - started.as_second())
+        }
+        _ => None,
+    };
+    let certain = match kubelet_s {
+        Some(seconds) if seconds < 0 => return None,
+        // Starts before the second in which the other ends: no rounding can undo that.
+        Some(seconds) if seconds > 0 => true,
+        Some(_) if arrival_ns > 0 => false,
+        None if arrival_ns > 0 => true,
+        _ => return None,
+    };
+    let refusal = match second.exit_code {
+        _ if second.logged_lock => Refusal::ByLock,
+        Some(code) if code != 0 && second.end_ns <= Some(first.end_ns.unwrap_or(last_ns)) => {
+            Refusal::Exited(code)
+        }
+        _ => Refusal::None,
+    };
+    let label = |instance: &Instance| format!("{}/{}", instance.pod, instance.name);
+    Some(Overlap {
+        first: label(first),
+        second: label(second),
+        start_ns,
+        arrival_ns,
+        kubelet_s,
+        first_end: first.end,
+        both_ready: second
+            .ready_ns
+            .is_some_and(|ready| first.ready_ns.is_some() && ready < first.end_ns.unwrap_or(last_ns)),
+        refusal,
+        certain,
+    })
+}
+
+/// Every container instance that the watch told of.
+fn instances(events: &[Event]) -> Vec<Instance> {
+    let mut instances: Vec<Instance> = Vec::new();
+    for event in events {
+        match &event.kind {
+            EventKind::Pod { change, pod } => {
+                for container in &pod.containers {
+                    see(&mut instances, event.time_ns, *change, pod, container);
+                }
+                if *change == PodChange::Deleted {
+                    let gone = instances
+                        .iter_mut()
+                        .filter(|i| i.pod_uid == pod.uid && i.end_ns.is_none());
+                    for instance in gone {
+                        instance.end_ns = Some(event.time_ns);
+                        instance.end = OBJECT_GONE;
+                    }
+                }
+            }
+            EventKind::EngineLog { container_id, line } if line.contains("5120") => {
+                if let Some(instance) = instances.iter_mut().find(|i| &i.id == container_id) {
+                    instance.logged_lock = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    // The log of a container can arrive before the status that first tells of it.
+    for event in events {
+        if let EventKind::EngineLog { container_id, line } = &event.kind
+            && line.contains("5120")
+            && let Some(instance) = instances.iter_mut().find(|i| &i.id == container_id)
+        {
+            instance.logged_lock = true;
+        }
+    }
+    instances
+}
+
+fn see(
+    instances: &mut Vec<Instance>,
+    time_ns: u64,
+    change: PodChange,
+    pod: &PodSeen,
+    container: &ContainerSeen,
+) {
+    if let Some(last) = &container.last {
+        end(instances, time_ns, pod, container, last);
+    }
+    match &container.state {
+        ContainerState::Terminated(terminated) => {
+            end(instances, time_ns, pod, container, terminated);
+        }
+        ContainerState::Running { started_at } if change != PodChange::Deleted => {
+            let id = instance_id(pod, container, container.id.as_deref());
+            for old in instances
+                .iter_mut()
+                .filter(|i| i.pod_uid == pod.uid && i.name == container.name && i.id != id)
+            {
+                if old.end_ns.is_none() {
+                    old.end_ns = Some(time_ns);
+                    old.end = REPLACED;
+                }
+            }
+            let known = instances.iter().position(|instance| instance.id == id);
+            let at = known.unwrap_or_else(|| {
+                instances.push(Instance {
+                    started_at: parse(started_at.as_deref()),
+                    ..instance(pod, container, id, time_ns)
+                });
+                instances.len() - 1
+            });
+            if container.ready {
+                instances[at].ready_ns.get_or_insert(time_ns);
+            }
+        }
+        ContainerState::Running { .. } | ContainerState::Waiting { .. } => {}
+    }
+}
+
+fn end(
+    instances: &mut Vec<Instance>,
+    time_ns: u64,
+    pod: &PodSeen,
+    container: &ContainerSeen,
+    terminated: &TerminatedSeen,
+) {
+    let id = instance_id(pod, container, terminated.id.as_deref());
+    let at = instances
+        .iter()
+        .position(|instance| instance.id == id)
+        .unwrap_or_else(|| {
+            // It started and ended between two reports; only the kubelet's times say when.
+            instances.push(instance(pod, container, id, time_ns));
+            instances.len() - 1
+        });
+    let instance = &mut instances[at];
+    if instance.finished_at.is_none() {
+        instance.finished_at = parse(terminated.finished_at.as_deref());
+        instance.started_at = instance
+            .started_at
+            .or_else(|| parse(terminated.started_at.as_deref()));
+        instance.exit_code = Some(terminated.exit_code);
+    }
+    if instance.end_ns.is_none() {
+        instance.end_ns = Some(time_ns);
+        instance.end = TERMINATED;
+    }
+}
+
+fn instance(pod: &PodSeen, container: &ContainerSeen, id: String, time_ns: u64) -> Instance {
+    Instance {
+        pod_uid: pod.uid.clone(),
+        pod: pod.name.clone(),
+        name: container.name.clone(),
+        id,
+        start_ns: time_ns,
+        end_ns: None,
+        started_at: None,
+        finished_at: None,
+        exit_code: None,
+        end: NEVER_ENDED,
+        ready_ns: None,
+        logged_lock: false,
+    }
+}
+
+/// The runtime's id, or what stands in for one.
+fn instance_id(pod: &PodSeen, container: &ContainerSeen, id: Option<&str>) -> String {
+    id.map_or_else(
+        || format!("{}/{}/{}", pod.uid, container.name, container.restarts),
+        str::to_owned,
+    )
+}
+
+fn parse(time: Option<&str>) -> Option<Timestamp> {
+    time?.parse().ok()
+}
