@@ -4,9 +4,9 @@
 
 use indexmap::IndexMap;
 
-use crate::model::{F, OpType, OpView, ValueView, Verdict};
+use crate::model::{Begun, F, OpType, OpView, ValueView, Verdict};
 
-use super::{Begun, Check, Checker, EXAMPLES_MAX, Found};
+use super::{Check, Checker, EXAMPLES_MAX, Found};
 
 /// The bank checker.
 #[derive(Debug, Default)]
@@ -147,7 +147,13 @@ mod tests {
             to: 1,
             amount: 5,
         };
-        history.push(OpType::Invoke, process, F::BankTransfer, transfer.clone(), None);
+        history.push(
+            OpType::Invoke,
+            process,
+            F::BankTransfer,
+            transfer.clone(),
+            None,
+        );
         history.push(OpType::Ok, process, F::BankTransfer, transfer, None);
         for snapshot in snapshots {
             let process = history.process();

@@ -1,12 +1,8 @@
 //! Builds small histories for the tests of the checkers.
 
-use std::collections::HashMap;
-
 use crate::model::{
-    Digest, ErrorKind, F, Op, OpError, OpType, ProcessId, Scanner, Value, ValueView,
+    Begun, Digest, ErrorKind, F, Op, OpError, OpType, OpView, OpenOps, ProcessId, Scanner, Value,
 };
-
-use super::Begun;
 
 /// The digest that the builder gives to a key's payload.
 pub(crate) fn digest(key: u64) -> Digest {
@@ -57,11 +53,24 @@ impl HistoryBuilder {
 
     pub(crate) fn begin(&mut self, f: F, key: u64) -> ProcessId {
         let process = self.process();
-        self.push(OpType::Invoke, process, f, Value::Row(key, digest(key)), None);
+        self.push(
+            OpType::Invoke,
+            process,
+            f,
+            Value::Row(key, digest(key)),
+            None,
+        );
         process
     }
 
-    pub(crate) fn end(&mut self, process: ProcessId, f: F, key: u64, kind: OpType, error: Option<OpError>) {
+    pub(crate) fn end(
+        &mut self,
+        process: ProcessId,
+        f: F,
+        key: u64,
+        kind: OpType,
+        error: Option<OpError>,
+    ) {
         self.push(kind, process, f, Value::Row(key, digest(key)), error);
     }
 
@@ -72,20 +81,48 @@ impl HistoryBuilder {
 
     pub(crate) fn failed(&mut self, key: u64, number: Option<u32>) {
         let process = self.begin(F::LedgerAdd, key);
-        let kind = if number.is_some() { ErrorKind::Server } else { ErrorKind::Refused };
-        self.end(process, F::LedgerAdd, key, OpType::Fail, Some(error(kind, number)));
+        let kind = if number.is_some() {
+            ErrorKind::Server
+        } else {
+            ErrorKind::Refused
+        };
+        self.end(
+            process,
+            F::LedgerAdd,
+            key,
+            OpType::Fail,
+            Some(error(kind, number)),
+        );
     }
 
     pub(crate) fn unknown(&mut self, key: u64) {
         let process = self.begin(F::LedgerAdd, key);
-        self.end(process, F::LedgerAdd, key, OpType::Info, Some(error(ErrorKind::Reset, None)));
+        self.end(
+            process,
+            F::LedgerAdd,
+            key,
+            OpType::Info,
+            Some(error(ErrorKind::Reset, None)),
+        );
     }
 
     /// One page, read by a process of its own.
     pub(crate) fn page(&mut self, after: u64, rows: &[(u64, Digest)]) {
         let process = self.process();
-        self.push(OpType::Invoke, process, F::LedgerRead, Value::After(after), None);
-        self.push(OpType::Ok, process, F::LedgerRead, Value::Rows(rows.to_vec()), None);
+        self.push(
+            OpType::Invoke,
+            process,
+            F::LedgerRead,
+            Value::After(after),
+            None,
+        );
+        self.push(
+            OpType::Ok,
+            process,
+            F::LedgerRead,
+            Value::Rows(rows.to_vec()),
+            None,
+        );
     }
 
     /// A whole final read in pages of two rows.
@@ -99,34 +136,16 @@ impl HistoryBuilder {
         self.page(after, &[]);
     }
 
-    /// Hands every op to `take` as a recorded history would.
-    pub(crate) fn feed(&self, mut take: impl FnMut(&crate::model::OpView<'_>, Option<&Begun>)) {
+    /// Hands every op to `take` as a recorded history would; an end without a beginning comes with `None`.
+    pub(crate) fn feed(&self, mut take: impl FnMut(&OpView<'_>, Option<&Begun>)) {
         let mut scanner = Scanner::new();
-        let mut open: HashMap<ProcessId, Begun> = HashMap::new();
+        let mut open = OpenOps::default();
         for op in &self.ops {
             let mut line = Vec::new();
             op.write_line(&mut line);
             let (_, view) = scanner.scan(&line);
             let view = view.expect("a written op can be read");
-            if view.kind == OpType::Invoke {
-                take(&view, None);
-                let key = match view.value {
-                    ValueView::Row(key, _) | ValueView::After(key) => key,
-                    _ => 0,
-                };
-                open.insert(
-                    view.process,
-                    Begun {
-                        index: view.index,
-                        sent_ns: view.time_ns,
-                        intended_ns: view.intended_ns,
-                        f: view.f,
-                        key,
-                    },
-                );
-            } else {
-                take(&view, open.remove(&view.process).as_ref());
-            }
+            take(&view, open.pair(&view).ok().flatten().as_ref());
         }
     }
 

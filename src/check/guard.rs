@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::model::OpView;
+use crate::model::{Begun, OpView};
 
-use super::{Begun, Check, Checker};
+use super::{Check, Checker};
 
 /// Runs a check and turns its panic into an unknown.
 pub fn guarded(name: &'static str, check: impl FnOnce() -> Check) -> Check {

@@ -11,7 +11,7 @@ mod volume;
 
 use indexmap::IndexMap;
 
-use crate::model::{F, OpView, Verdict};
+use crate::model::{Begun, OpView, Verdict};
 
 pub use bank::Bank;
 pub use guard::{Guarded, guarded};
@@ -21,21 +21,6 @@ pub use volume::volume;
 
 /// How many examples of one class a checker shows.
 pub const EXAMPLES_MAX: usize = 20;
-
-/// What an op began with, kept until it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
-    /// The invoke's index.
-    pub index: u64,
-    /// When it was sent, in ns since the run's start.
-    pub sent_ns: u64,
-    /// When it was due, in ns since the run's start.
-    pub intended_ns: u64,
-    /// What op.
-    pub f: F,
-    /// The ledger key that it is about, or after which its page starts; 0 where there is none.
-    pub key: u64,
-}
 
 /// A checker that folds over the ops of a history.
 pub trait Checker {

@@ -194,9 +194,9 @@ fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap>
         arrival_ns,
         kubelet_s,
         first_end: first.end,
-        both_ready: second
-            .ready_ns
-            .is_some_and(|ready| first.ready_ns.is_some() && ready < first.end_ns.unwrap_or(last_ns)),
+        both_ready: second.ready_ns.is_some_and(|ready| {
+            first.ready_ns.is_some() && ready < first.end_ns.unwrap_or(last_ns)
+        }),
         refusal,
         certain,
     })
@@ -206,27 +206,19 @@ fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap>
 fn instances(events: &[Event]) -> Vec<Instance> {
     let mut instances: Vec<Instance> = Vec::new();
     for event in events {
-        match &event.kind {
-            EventKind::Pod { change, pod } => {
-                for container in &pod.containers {
-                    see(&mut instances, event.time_ns, *change, pod, container);
-                }
-                if *change == PodChange::Deleted {
-                    let gone = instances
-                        .iter_mut()
-                        .filter(|i| i.pod_uid == pod.uid && i.end_ns.is_none());
-                    for instance in gone {
-                        instance.end_ns = Some(event.time_ns);
-                        instance.end = OBJECT_GONE;
-                    }
+        if let EventKind::Pod { change, pod } = &event.kind {
+            for container in &pod.containers {
+                see(&mut instances, event.time_ns, *change, pod, container);
+            }
+            if *change == PodChange::Deleted {
+                let gone = instances
+                    .iter_mut()
+                    .filter(|i| i.pod_uid == pod.uid && i.end_ns.is_none());
+                for instance in gone {
+                    instance.end_ns = Some(event.time_ns);
+                    instance.end = OBJECT_GONE;
                 }
             }
-            EventKind::EngineLog { container_id, line } if line.contains("5120") => {
-                if let Some(instance) = instances.iter_mut().find(|i| &i.id == container_id) {
-                    instance.logged_lock = true;
-                }
-            }
-            _ => {}
         }
     }
     // The log of a container can arrive before the status that first tells of it.
@@ -248,7 +240,9 @@ fn see(
     pod: &PodSeen,
     container: &ContainerSeen,
 ) {
-    if let Some(last) = &container.last {
+    if let Some(last) = &container.last
+        && last.id.is_some()
+    {
         end(instances, time_ns, pod, container, last);
     }
     match &container.state {

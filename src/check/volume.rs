@@ -9,12 +9,8 @@ use super::Check;
 
 /// Judges the claim of the target by the timeline.
 pub fn volume(events: &[Event]) -> Check {
-    let mut verdict = Verdict::Valid;
-    let mut evidence = Vec::new();
-    let mut rule = |rule: Verdict, said: String| {
-        verdict = verdict.merge(rule);
-        evidence.push(said);
-    };
+    let mut rulings: Vec<(Verdict, String)> = Vec::new();
+    let mut rule = |verdict: Verdict, said: String| rulings.push((verdict, said));
     match (
         claim_at(events, IdentityMoment::Before),
         claim_at(events, IdentityMoment::After),
@@ -44,11 +40,12 @@ pub fn volume(events: &[Event]) -> Check {
         ),
     }
     let facts = facts(events, &mut rule);
+    rulings.sort_by_key(|&(verdict, _)| std::cmp::Reverse(verdict));
     Check {
         name: "volume",
-        verdict,
+        verdict: Verdict::merge_all(rulings.iter().map(|&(verdict, _)| verdict)),
         counts: IndexMap::from([("facts", facts)]),
-        evidence,
+        evidence: rulings.into_iter().map(|(_, said)| said).collect(),
         examples: Vec::new(),
     }
 }
@@ -76,7 +73,10 @@ fn same(before: &ClaimSeen, after: &ClaimSeen, rule: &mut impl FnMut(Verdict, St
     for (what, old, new) in pairs {
         if old != new {
             equal = false;
-            rule(Verdict::Invalid, format!("the {what} changed from {old} to {new}"));
+            rule(
+                Verdict::Invalid,
+                format!("the {what} changed from {old} to {new}"),
+            );
         }
     }
     if equal && (before.uid.is_empty() || before.volume.is_empty()) {

@@ -8,6 +8,7 @@ mod claim;
 mod event;
 mod line;
 mod op;
+mod pair;
 mod scan;
 mod secret;
 mod sink;
@@ -21,6 +22,7 @@ pub use event::{
     TargetIdentity, TerminatedSeen,
 };
 pub use op::{Digest, ErrorKind, F, Op, OpError, OpType, ParseOpError, ProcessId, Value};
+pub use pair::{Begun, OpenOps};
 pub use scan::{ErrorView, OpView, Scanner, ValueView};
 pub use secret::Secret;
 pub use sink::EventSink;

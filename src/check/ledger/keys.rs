@@ -55,7 +55,10 @@ impl Slot {
         u64::from(self.done)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are what is stored")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the two halves are what is stored"
+    )]
     pub(super) fn begin(&mut self, digest: Digest, line: u32) {
         if !self.attempted() {
             self.digest_high = (digest.0 >> 32) as u32;

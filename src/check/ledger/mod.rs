@@ -18,9 +18,9 @@ mod pages;
 
 use indexmap::IndexMap;
 
-use crate::model::{Digest, F, OpType, OpView, ValueView, Verdict};
+use crate::model::{Begun, Digest, F, OpType, OpView, ValueView, Verdict};
 
-use super::{Begun, Check, Checker, EXAMPLES_MAX, Found};
+use super::{Check, Checker, EXAMPLES_MAX, Found};
 use keys::{Fate, Keys, Slot};
 use pages::Pages;
 
@@ -90,7 +90,10 @@ impl Ledger {
             }
             OpType::Fail => {
                 self.failed += 1;
-                slot.fail(line, op.error.and_then(|error| error.number) == Some(DUPLICATE_KEY));
+                slot.fail(
+                    line,
+                    op.error.and_then(|error| error.number) == Some(DUPLICATE_KEY),
+                );
             }
             OpType::Info | OpType::Invoke => {
                 self.info += 1;
@@ -121,7 +124,10 @@ impl Checker for Ledger {
 
     fn finish(self: Box<Self>) -> Check {
         if let Some(malformed) = self.malformed {
-            return Check::unknown("ledger", format!("the history cannot be trusted: {malformed}"));
+            return Check::unknown(
+                "ledger",
+                format!("the history cannot be trusted: {malformed}"),
+            );
         }
         let mut tally = Tally::default();
         let read = self.pages.finished();
@@ -146,7 +152,10 @@ impl Checker for Ledger {
             ("attempted", self.attempted),
             ("acknowledged", self.acknowledged),
             ("failed", self.failed),
-            ("unknown", self.attempted - (self.acknowledged + self.failed).min(self.attempted)),
+            (
+                "unknown",
+                self.attempted - (self.acknowledged + self.failed).min(self.attempted),
+            ),
             ("ok", tally.ok),
             ("recovered", tally.recovered),
             ("lost", tally.lost),
@@ -156,7 +165,9 @@ impl Checker for Ledger {
             ("altered", tally.altered),
         ]);
         let (verdict, evidence) = self.verdict(&tally);
-        tally.examples.sort_by_key(|found| (rank(found.class), found.key));
+        tally
+            .examples
+            .sort_by_key(|found| (rank(found.class), found.key));
         Check {
             name: "ledger",
             verdict,
@@ -176,11 +187,27 @@ impl Ledger {
             return (Verdict::Unknown, vec![why]);
         }
         let wrong = [
-            ("lost: acknowledged and not there", tally.lost, tally.lost > self.lost_max),
-            ("unexpected: there and never attempted", tally.unexpected, tally.unexpected > 0),
-            ("resurrected: refused and there", tally.resurrected, tally.resurrected > 0),
+            (
+                "lost: acknowledged and not there",
+                tally.lost,
+                tally.lost > self.lost_max,
+            ),
+            (
+                "unexpected: there and never attempted",
+                tally.unexpected,
+                tally.unexpected > 0,
+            ),
+            (
+                "resurrected: refused and there",
+                tally.resurrected,
+                tally.resurrected > 0,
+            ),
             ("duplicated", tally.duplicated, tally.duplicated > 0),
-            ("altered: there with another payload", tally.altered, tally.altered > 0),
+            (
+                "altered: there with another payload",
+                tally.altered,
+                tally.altered > 0,
+            ),
         ];
         for (what, count, invalid) in wrong {
             if count > 0 {
@@ -217,10 +244,17 @@ impl Ledger {
 }
 
 fn rank(class: &str) -> usize {
-    ["lost", "unexpected", "resurrected", "duplicated", "altered", "recovered"]
-        .iter()
-        .position(|&known| known == class)
-        .unwrap_or(usize::MAX)
+    [
+        "lost",
+        "unexpected",
+        "resurrected",
+        "duplicated",
+        "altered",
+        "recovered",
+    ]
+    .iter()
+    .position(|&known| known == class)
+    .unwrap_or(usize::MAX)
 }
 
 #[derive(Debug, Default)]
@@ -336,7 +370,11 @@ impl Tally {
             .map(|key| key.to_string())
             .collect();
         let shown = keys[..keys.len().min(5)].join(", ");
-        if keys.len() > 5 { format!("{shown}, …") } else { shown }
+        if keys.len() > 5 {
+            format!("{shown}, …")
+        } else {
+            shown
+        }
     }
 }
 

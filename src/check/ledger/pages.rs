@@ -1,8 +1,8 @@
 //! Follows the pages of the ledger's reads and keeps what the last complete one saw.
 
-use crate::model::Digest;
+use crate::model::{Begun, Digest};
 
-use super::super::{Begun, EXAMPLES_MAX};
+use super::super::EXAMPLES_MAX;
 use super::keys::{Keys, Slot};
 
 const ALTERED: u8 = 0x80;
@@ -43,7 +43,13 @@ pub(super) struct Pages {
 
 impl Pages {
     /// Takes one page that was read.
-    pub(super) fn page(&mut self, begun: &Begun, index: u64, rows: &[(u64, Digest)], keys: &mut Keys) {
+    pub(super) fn page(
+        &mut self,
+        begun: &Begun,
+        index: u64,
+        rows: &[(u64, Digest)],
+        keys: &mut Keys,
+    ) {
         let after = begun.key;
         if after == 0 {
             self.restart(begun.index, keys);
@@ -155,14 +161,21 @@ impl Pages {
                         "the final read has a gap: a page ended at key {end} and the next one started after {start}"
                     ),
                     (true, None) => {
-                        format!("the final read did not reach the end; it stopped after {} rows", last.rows)
+                        format!(
+                            "the final read did not reach the end; it stopped after {} rows",
+                            last.rows
+                        )
                     }
                 }),
                 None,
             );
         };
-        let disorder = (chain.disorder > 0)
-            .then(|| format!("{} rows of the final read were out of key order", chain.disorder));
+        let disorder = (chain.disorder > 0).then(|| {
+            format!(
+                "{} rows of the final read were out of key order",
+                chain.disorder
+            )
+        });
         (None, disorder)
     }
 }

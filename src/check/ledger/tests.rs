@@ -192,9 +192,21 @@ fn without_a_complete_final_read_nothing_is_proved() {
     headless.page(2, &[]);
     let mut failed = acked(2);
     let process = failed.process();
-    failed.push(OpType::Invoke, process, F::LedgerRead, Value::After(0), None);
+    failed.push(
+        OpType::Invoke,
+        process,
+        F::LedgerRead,
+        Value::After(0),
+        None,
+    );
     let error = super::super::build::error(ErrorKind::Timeout, None);
-    failed.push(OpType::Fail, process, F::LedgerRead, Value::None, Some(error));
+    failed.push(
+        OpType::Fail,
+        process,
+        F::LedgerRead,
+        Value::None,
+        Some(error),
+    );
     for (history, why) in [
         (never, "not read"),
         (cut, "did not reach the end"),
@@ -236,9 +248,21 @@ fn a_page_that_is_asked_for_again_continues_the_read() {
     let mut history = acked(3);
     history.page(0, &[(1, digest(1)), (2, digest(2))]);
     let process = history.process();
-    history.push(OpType::Invoke, process, F::LedgerRead, Value::After(2), None);
+    history.push(
+        OpType::Invoke,
+        process,
+        F::LedgerRead,
+        Value::After(2),
+        None,
+    );
     let error = super::super::build::error(ErrorKind::Reset, None);
-    history.push(OpType::Fail, process, F::LedgerRead, Value::None, Some(error));
+    history.push(
+        OpType::Fail,
+        process,
+        F::LedgerRead,
+        Value::None,
+        Some(error),
+    );
     history.page(2, &[(3, digest(3))]);
     history.page(3, &[]);
     assert_eq!(judge(&history).verdict, Verdict::Valid);
@@ -262,7 +286,13 @@ fn a_history_that_contradicts_itself_proves_nothing() {
     orphan.final_read(&[1, 2]);
     let mut two_payloads = acked(1);
     let process = two_payloads.process();
-    two_payloads.push(OpType::Invoke, process, F::LedgerAdd, Value::Row(1, digest(9)), None);
+    two_payloads.push(
+        OpType::Invoke,
+        process,
+        F::LedgerAdd,
+        Value::Row(1, digest(9)),
+        None,
+    );
     two_payloads.final_read(&[1]);
     for history in [orphan, two_payloads] {
         assert_eq!(judge(&history).verdict, Verdict::Unknown);

@@ -1,0 +1,281 @@
+//! From the files of a run's folder to its report.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::check::{Bank, Check, Checker, Guarded, Ledger, guarded, single_writer, volume};
+use crate::experiment::{Plan, WorkloadKind};
+use crate::measure::{Episode, EpisodeRecorder, LatencyRecorder, Repeats, windows};
+use crate::model::{Claim, Event, Outcome, Verdict};
+
+use super::accounts;
+use super::claims::{Exhibits, claims, proof_op};
+use super::history::History;
+use super::honesty::{Record, reasons};
+use super::limits::limits;
+use super::model::{CheckReport, ClaimReport, Example, Recorded, Report, SCHEMA_VERSION};
+use super::timeline::Timeline;
+
+/// Why a folder could not be judged at all.
+#[derive(Debug, Error)]
+pub enum JudgeError {
+    /// There is no timeline, so it is not a run's folder.
+    #[error("{} holds no timeline.jsonl, so it is not the folder of a run", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Judges a run that has ended by its `history.jsonl` and `timeline.jsonl`. Call it after the last event was written and flushed.
+///
+/// # Errors
+/// When a file cannot be read. What is wrong with the run itself is in the report.
+pub fn judge(dir: &Path, plan: &Plan) -> Result<Report, JudgeError> {
+    judge_with(dir, plan, true)
+}
+
+/// Judges what was recorded so far of a run that has not ended, without asking for what only its end records. For the decision
+/// whether to keep the target for a look before it is cleaned up.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_so_far(dir: &Path, plan: &Plan) -> Result<Report, JudgeError> {
+    judge_with(dir, plan, false)
+}
+
+fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError> {
+    let timeline = read_timeline(dir)?;
+    let events = &timeline.events;
+    let history_path = dir.join("history.jsonl");
+    let read_error = |source| JudgeError::Read {
+        path: history_path.clone(),
+        source,
+    };
+
+    let mut checkers = op_checkers(plan);
+    let mut latency = LatencyRecorder::new();
+    let mut recorder = EpisodeRecorder::new(windows(events));
+    let history = History::read(&history_path, |op, begun| {
+        for checker in &mut checkers {
+            checker.op(op, begun);
+        }
+        latency.op(op, begun);
+        recorder.op(op, begun);
+    })
+    .map_err(read_error)?;
+
+    let episodes = recorder.finish();
+    let found = checks(checkers, events, plan, history.damage.as_deref());
+    let faults = accounts::faults(events);
+    let claims = claims(&Exhibits {
+        plan,
+        events,
+        faults: &faults,
+        episodes: &episodes,
+        checks: &found,
+    });
+    let damage = [("history", &history.damage), ("timeline", &timeline.damage)]
+        .into_iter()
+        .filter_map(|(what, damage)| {
+            let damage = damage.as_ref()?;
+            Some(format!("the {what} cannot be trusted: {damage}"))
+        })
+        .collect();
+    let (doubts, notes) = reasons(&Record {
+        plan,
+        events,
+        faults: &faults,
+        transitions: history.lines,
+        commits: latency.commits(),
+        damage,
+        ended,
+    });
+    let (verdict, reasons) = verdict(&claims, doubts);
+    let run = accounts::run(events, plan);
+    let limits = limits(plan, &run, events, &faults);
+    let reconnect = reconnect(&episodes);
+    Ok(Report {
+        schema_version: SCHEMA_VERSION,
+        run,
+        verdict,
+        reasons,
+        notes,
+        claims,
+        checks: with_proof(found, &history).map_err(read_error)?,
+        episodes: accounts::episodes(events, &episodes),
+        faults,
+        latency: latency.finish(history.open.still_open(), reconnect),
+        schedule: accounts::schedule(events),
+        recorded: Recorded {
+            transitions: history.lines,
+            unfinished_ops: history.open.still_open().count() as u64,
+            torn_bytes: history.torn_bytes,
+            events: events.len() as u64,
+        },
+        limits,
+        leaks: accounts::leaks(events),
+        artifacts: artifacts(dir),
+    })
+}
+
+fn read_timeline(dir: &Path) -> Result<Timeline, JudgeError> {
+    let path = dir.join("timeline.jsonl");
+    Timeline::read(&path).map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            JudgeError::NotARun {
+                path: dir.to_owned(),
+            }
+        } else {
+            JudgeError::Read { path, source }
+        }
+    })
+}
+
+/// The checkers that fold over the ops.
+fn op_checkers(plan: &Plan) -> Vec<Guarded> {
+    let mut checkers: Vec<Box<dyn Checker>> = vec![Box::new(Ledger::new(plan.expect.lost_commits))];
+    if plan.workload.mix.contains_key(&WorkloadKind::Bank) {
+        checkers.push(Box::new(Bank::new()));
+    }
+    checkers.into_iter().map(Guarded::new).collect()
+}
+
+fn checks(
+    checkers: Vec<Guarded>,
+    events: &[Event],
+    plan: &Plan,
+    damage: Option<&str>,
+) -> Vec<Check> {
+    let mut checks: Vec<Check> = checkers
+        .into_iter()
+        .map(Guarded::finish)
+        .map(|check| match damage {
+            // What was read up to the damage is shown; it decides nothing.
+            Some(damage) => Check {
+                verdict: Verdict::Unknown,
+                evidence: vec![format!("the history cannot be trusted: {damage}")],
+                ..check
+            },
+            None => check,
+        })
+        .collect();
+    checks.push(guarded("single-writer", || {
+        single_writer(events, plan.expect.overlap_allowed)
+    }));
+    checks.push(guarded("volume", || volume(events)));
+    checks
+}
+
+/// The worst of the claims that the experiment expects and of the doubts about the run.
+fn verdict(claims: &[ClaimReport], doubts: Vec<String>) -> (Outcome, Vec<String>) {
+    let mut reasons = Vec::new();
+    let mut outcome = if doubts.is_empty() {
+        Outcome::Pass
+    } else {
+        Outcome::Inconclusive
+    };
+    let mut undecided = Vec::new();
+    for claim in claims.iter().filter(|claim| claim.expected) {
+        outcome = outcome.max(Outcome::from(claim.verdict));
+        let why = claim.evidence.first().map_or("", String::as_str);
+        match claim.verdict {
+            Verdict::Valid => {}
+            Verdict::Unknown => undecided.push(format!("{} is not decided: {why}", claim.id)),
+            Verdict::Invalid => reasons.push(format!("{} does not hold: {why}", claim.id)),
+        }
+    }
+    reasons.extend(doubts);
+    reasons.extend(undecided);
+    (outcome, reasons)
+}
+
+fn reconnect(episodes: &[Episode]) -> Repeats {
+    let times: Vec<(u64, bool)> = episodes
+        .iter()
+        .filter_map(|episode| episode.outage)
+        .map(|outage| (outage.length_ns(), outage.ended))
+        .collect();
+    Repeats::of(&times)
+}
+
+/// Reads the ops that prove each anomaly.
+fn with_proof(checks: Vec<Check>, history: &History) -> io::Result<Vec<CheckReport>> {
+    let wanted: Vec<u64> = checks
+        .iter()
+        .flat_map(|check| &check.examples)
+        .flat_map(|found| found.proof.iter().copied())
+        .collect();
+    let ops: BTreeMap<_, _> = history
+        .lookup(&wanted)?
+        .into_iter()
+        .filter_map(|(index, line)| Some((index, proof_op(&line)?)))
+        .collect();
+    Ok(checks
+        .into_iter()
+        .map(|check| CheckReport {
+            name: check.name.to_owned(),
+            decides: if check.name == "volume" {
+                Claim::Ha3
+            } else {
+                Claim::Ha6
+            },
+            verdict: check.verdict,
+            counts: check
+                .counts
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
+            evidence: check.evidence,
+            examples: check
+                .examples
+                .into_iter()
+                .map(|found| Example {
+                    class: found.class.to_owned(),
+                    key: found.key,
+                    detail: found.detail,
+                    ops: found
+                        .proof
+                        .iter()
+                        .filter_map(|index| ops.get(index).cloned())
+                        .collect(),
+                })
+                .collect(),
+        })
+        .collect())
+}
+
+/// What a run's folder may hold beside the report itself.
+const RECORDED: [&str; 7] = [
+    "experiment.yaml",
+    "history.jsonl",
+    "timeline.jsonl",
+    "journal.jsonl",
+    "kube-events.jsonl",
+    "target.log",
+    "latency.hlog",
+];
+
+fn artifacts(dir: &Path) -> Vec<String> {
+    RECORDED
+        .into_iter()
+        .filter(|name| dir.join(name).exists())
+        .chain(["report.json", "report.md", "junit.xml"])
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,689 @@
+use std::time::Duration;
+
+use super::super::build::{MS, RunBuilder, pod, running};
+use super::*;
+use crate::model::{
+    ContainerState, EventKind, F, IdentityMoment, LeakItem, OpType, Phase, PodChange,
+    TerminatedSeen,
+};
+
+fn claim(report: &Report, id: Claim) -> &ClaimReport {
+    report
+        .claims
+        .iter()
+        .find(|claim| claim.id == id)
+        .expect("every claim is reported")
+}
+
+fn check<'a>(report: &'a Report, name: &str) -> &'a CheckReport {
+    report
+        .checks
+        .iter()
+        .find(|check| check.name == name)
+        .expect("the check is reported")
+}
+
+/// Judges a passing run that was changed, and wants this outcome with a reason that holds these words.
+fn expect(outcome: Outcome, words: &str, change: impl FnOnce(&mut RunBuilder)) -> Report {
+    let mut run = RunBuilder::passing();
+    change(&mut run);
+    let report = run.judge();
+    assert_eq!(report.outcome(), outcome, "{words}: {:#?}", report.reasons);
+    assert!(
+        report.reasons.iter().any(|reason| reason.contains(words)),
+        "{words}: {:#?}",
+        report.reasons
+    );
+    report
+}
+
+fn inconclusive(words: &str, change: impl FnOnce(&mut RunBuilder)) -> Report {
+    expect(Outcome::Inconclusive, words, change)
+}
+
+fn fails(words: &str, change: impl FnOnce(&mut RunBuilder)) -> Report {
+    expect(Outcome::Fail, words, change)
+}
+
+#[test]
+fn a_run_that_shows_everything_passes() {
+    let report = RunBuilder::passing().judge();
+    assert_eq!(report.reasons, Vec::<String>::new());
+    assert_eq!(report.outcome(), Outcome::Pass);
+    for id in [Claim::Ha2, Claim::Ha3, Claim::Ha5, Claim::Ha6, Claim::Ha7] {
+        assert_eq!(claim(&report, id).verdict, Verdict::Valid, "{id}");
+    }
+    for id in [Claim::Ha1, Claim::Ha4] {
+        assert_eq!(claim(&report, id).verdict, Verdict::Unknown, "{id}");
+    }
+    assert_eq!(report.faults.len(), 2);
+    assert_eq!(report.run.kubernetes_version.as_deref(), Some("v1.34.0"));
+    assert!(report.leaks().is_empty());
+}
+
+#[test]
+fn phases_sum_to_the_outage_in_the_report() {
+    let report = RunBuilder::passing().judge();
+    for episode in &report.episodes {
+        let sum: f64 = episode.phases.iter().map(|phase| phase.duration_ms.0).sum();
+        assert!((sum - episode.outage_ms.0).abs() < 1e-6);
+        let names: Vec<&str> = episode.phases.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "first-error",
+                "endpoint-removed",
+                "old-container-gone",
+                "new-pod-created",
+                "scheduled",
+                "container-started",
+                "first-tcp",
+                "first-login",
+                "ready",
+                "endpoint-added",
+                "first-commit"
+            ]
+        );
+    }
+    // Last commit at 3001 ms, back at 3651 ms.
+    assert_eq!(report.episodes[0].outage_ms.0, 650.0);
+}
+
+#[test]
+fn judging_again_gives_the_same_report_and_it_survives_json() {
+    let run = RunBuilder::passing();
+    let folder = run.write();
+    let first = judge(folder.path(), &run.plan).expect("it can be judged");
+    super::super::write(folder.path(), &first).expect("it can be written");
+    let again = judge(folder.path(), &run.plan).expect("it can be judged again");
+    assert_eq!(first, again);
+    let bytes = std::fs::read(folder.path().join("report.json")).expect("it was written");
+    let read: Report = serde_json::from_slice(&bytes).expect("it can be read");
+    assert_eq!(read, first);
+    let json: serde_json::Value = serde_json::from_slice(&bytes).expect("it is JSON");
+    assert_eq!(json["schemaVersion"], 1);
+    assert_eq!(json["verdict"], "pass");
+    assert_eq!(json["claims"][1]["id"], "HA-2");
+    assert_eq!(json["checks"][0]["counts"]["lost"], 0);
+    assert!(json["latency"]["response"]["ok"]["p99Ms"].is_number());
+    assert!(json["episodes"][0]["phases"][0]["durationMs"].is_number());
+}
+
+#[test]
+fn a_folder_without_a_timeline_is_not_a_run() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let error = judge(folder.path(), &super::super::build::plan(1));
+    assert!(matches!(error, Err(JudgeError::NotARun { .. })));
+}
+
+#[test]
+fn a_lost_commit_fails_with_its_proof() {
+    let report = fails("HA-6 does not hold: ledger: 1 lost", |run| {
+        let mut keys = run.acked();
+        run.history.ops.retain(|op| op.f != F::LedgerRead);
+        keys.remove(10);
+        run.history.final_read(&keys);
+    });
+    let example = &check(&report, "ledger").examples[0];
+    assert_eq!(example.class, "lost");
+    assert_eq!(example.ops.len(), 3);
+    assert_eq!(example.ops[1].kind, OpType::Ok);
+    assert_eq!(claim(&report, Claim::Ha6).verdict, Verdict::Invalid);
+}
+
+#[test]
+fn a_lost_commit_that_the_experiment_allows_does_not_fail() {
+    let mut run = RunBuilder::passing();
+    run.plan.expect.lost_commits = 1;
+    let mut keys = run.acked();
+    run.history.ops.retain(|op| op.f != F::LedgerRead);
+    keys.remove(10);
+    run.history.final_read(&keys);
+    assert_eq!(run.judge().outcome(), Outcome::Pass);
+}
+
+#[test]
+fn only_expected_claims_decide() {
+    let mut run = RunBuilder::passing();
+    run.plan.expect.reconnect.max = Duration::from_millis(100);
+    run.plan.expect.claims.remove(&Claim::Ha7);
+    let report = run.judge();
+    assert_eq!(claim(&report, Claim::Ha7).verdict, Verdict::Invalid);
+    assert_eq!(report.outcome(), Outcome::Pass);
+    run.plan.expect.claims.insert(Claim::Ha4);
+    assert_eq!(run.judge().outcome(), Outcome::Inconclusive);
+}
+
+#[test]
+fn a_fault_that_did_not_take_effect_proves_nothing() {
+    inconclusive("did not take effect", |run| {
+        run.edit(|kind| {
+            if let EventKind::FaultAttested {
+                fault, attested, ..
+            } = kind
+            {
+                *attested = fault != "pod-kill-2";
+            }
+            true
+        });
+    });
+    inconclusive("was not attested", |run| {
+        run.edit(
+            |kind| !matches!(kind, EventKind::FaultAttested { fault, .. } if fault == "pod-kill-2"),
+        );
+    });
+}
+
+#[test]
+fn a_refused_fault_proves_nothing() {
+    inconclusive("pod-kill-2 was refused: vanished", |run| {
+        run.edit(
+            |kind| !matches!(kind, EventKind::FaultInjected { fault, .. } if fault == "pod-kill-2"),
+        );
+        let refused = EventKind::FaultRefused {
+            fault: "pod-kill-2".to_owned(),
+            reason: "vanished".to_owned(),
+        };
+        run.at(8_001, refused);
+    });
+}
+
+#[test]
+fn fewer_faults_than_planned_prove_nothing() {
+    inconclusive("2 of 3 planned faults", |run| {
+        run.plan = super::super::build::plan(3)
+    });
+    inconclusive("no fault was injected", |run| {
+        run.edit(|kind| {
+            !matches!(
+                kind,
+                EventKind::FaultStarted { .. } | EventKind::FaultInjected { .. }
+            )
+        });
+    });
+}
+
+#[test]
+fn faults_that_hit_no_op_prove_nothing() {
+    let idle = |all: bool| {
+        move |run: &mut RunBuilder| {
+            run.edit(|kind| {
+                if let EventKind::FaultInjected { fault, in_flight } = kind
+                    && (all || fault == "pod-kill-1")
+                {
+                    *in_flight = 0;
+                }
+                true
+            });
+        }
+    };
+    inconclusive("nothing was at stake", idle(true));
+    let mut run = RunBuilder::passing();
+    idle(false)(&mut run);
+    let report = run.judge();
+    assert_eq!(report.outcome(), Outcome::Pass);
+    assert_eq!(report.notes, ["no op was in flight when pod-kill-1 hit"]);
+}
+
+#[test]
+fn a_workload_that_never_commits_proves_nothing() {
+    inconclusive("never committed", |run| {
+        for op in &mut run.history.ops {
+            if op.f == F::LedgerAdd && op.kind == OpType::Ok {
+                op.kind = OpType::Info;
+            }
+        }
+    });
+    inconclusive("the history is empty", |run| run.history.ops.clear());
+}
+
+#[test]
+fn without_a_final_read_nothing_is_decided() {
+    inconclusive("HA-6 is not decided", |run| {
+        run.history.ops.retain(|op| op.f != F::LedgerRead);
+    });
+    inconclusive("not read to the end", |run| {
+        run.edit(|kind| {
+            !matches!(
+                kind,
+                EventKind::PhaseFinished {
+                    phase: Phase::FinalRead,
+                    ..
+                }
+            )
+        });
+    });
+    inconclusive("memory", |run| {
+        run.edit(|kind| {
+            !matches!(
+                kind,
+                EventKind::PhaseFinished {
+                    phase: Phase::ColdRestart,
+                    ..
+                }
+            )
+        });
+    });
+}
+
+#[test]
+fn an_interrupted_run_is_inconclusive() {
+    let signal = "SIGINT".to_owned();
+    inconclusive("interrupted by SIGINT", |run| {
+        run.at(14_000, EventKind::Interrupted { signal });
+    });
+    inconclusive("did not reach its end", |run| {
+        run.edit(|kind| *kind != EventKind::RunFinished);
+    });
+    inconclusive("the harness failed: disk full", |run| {
+        let message = "disk full".to_owned();
+        run.at(9_000, EventKind::HarnessError { message });
+    });
+    inconclusive("deploy did not succeed", |run| {
+        run.edit(|kind| {
+            if let EventKind::PhaseFinished {
+                phase: Phase::Deploy,
+                ok,
+                ..
+            } = kind
+            {
+                *ok = false;
+            }
+            true
+        });
+    });
+}
+
+#[test]
+fn a_run_that_has_not_ended_is_not_asked_for_its_end() {
+    let mut run = RunBuilder::passing();
+    run.edit(|kind| *kind != EventKind::RunFinished);
+    let folder = run.write();
+    let report = judge_so_far(folder.path(), &run.plan).expect("it can be judged");
+    assert_eq!(report.outcome(), Outcome::Pass);
+}
+
+#[test]
+fn a_run_killed_in_the_middle_is_judged_by_what_was_recorded() {
+    let mut run = RunBuilder::passing();
+    run.events.retain(|event| event.time_ns < 9_000 * MS);
+    run.history.ops.retain(|op| op.time_ns < 9_000 * MS);
+    let folder = run.write();
+    for name in ["history.jsonl", "timeline.jsonl"] {
+        let path = folder.path().join(name);
+        let mut bytes = std::fs::read(&path).expect("it was written");
+        bytes.truncate(bytes.len() - 7);
+        std::fs::write(&path, bytes).expect("it can be written");
+    }
+    let report = judge(folder.path(), &run.plan).expect("it can be judged");
+    assert_eq!(report.outcome(), Outcome::Inconclusive);
+    assert!(report.recorded.torn_bytes > 0);
+    assert_eq!(report.episodes.len(), 2);
+}
+
+#[test]
+fn a_damaged_history_decides_nothing() {
+    let run = RunBuilder::passing();
+    for (name, words) in [
+        ("history.jsonl", "the history cannot be trusted"),
+        ("timeline.jsonl", "the timeline cannot be trusted"),
+    ] {
+        let folder = run.write();
+        let path = folder.path().join(name);
+        let mut bytes = std::fs::read(&path).expect("it was written");
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 200].fill(b'\n');
+        std::fs::write(&path, bytes).expect("it can be written");
+        let report = judge(folder.path(), &run.plan).expect("it can be judged");
+        assert_eq!(report.outcome(), Outcome::Inconclusive, "{name}");
+        assert!(
+            report.reasons.iter().any(|r| r.contains(words)),
+            "{:?}",
+            report.reasons
+        );
+    }
+}
+
+#[test]
+fn an_experiment_that_expects_nothing_is_inconclusive() {
+    inconclusive("expects no claim", |run| run.plan.expect.claims.clear());
+}
+
+#[test]
+fn a_target_that_does_not_recover_fails_with_what_was_last_seen() {
+    let unrecovered = |run: &mut RunBuilder| {
+        run.edit(|kind| {
+            if let EventKind::FaultRecovered {
+                fault,
+                recovered,
+                detail,
+            } = kind
+                && fault == "pod-kill-2"
+            {
+                *recovered = false;
+                *detail = "CrashLoopBackOff".to_owned();
+            }
+            true
+        });
+    };
+    fails("CrashLoopBackOff", unrecovered);
+    // Without HA-7 it does not fail the run, and it does not pass either.
+    inconclusive("did not recover from pod-kill-2", |run| {
+        unrecovered(run);
+        run.plan.expect.claims.remove(&Claim::Ha7);
+    });
+}
+
+#[test]
+fn an_outage_beyond_the_target_fails() {
+    fails("HA-7 does not hold", |run| {
+        run.plan.expect.reconnect.max = Duration::from_millis(649);
+    });
+    fails("99th percentile of n = 2", |run| {
+        run.plan.expect.reconnect.p99 = Some(Duration::from_millis(649));
+    });
+}
+
+#[test]
+fn another_claim_or_a_missing_row_fails_the_storage() {
+    fails("the volume changed", |run| {
+        run.edit(|kind| {
+            if let EventKind::TargetIdentified {
+                moment: IdentityMoment::After,
+                identity,
+            } = kind
+            {
+                identity.claim.volume = "pv-2".to_owned();
+            }
+            true
+        });
+    });
+    fails("is gone or differs", |run| {
+        run.edit(|kind| {
+            if let EventKind::SentinelRead {
+                moment: IdentityMoment::After,
+                found,
+            } = kind
+            {
+                *found = false;
+            }
+            true
+        });
+    });
+    fails("DAMAGE", |run| {
+        run.edit(|kind| {
+            if let EventKind::EngineFact { fact } = kind {
+                fact.outcome = crate::model::FactOutcome::Bad;
+            }
+            true
+        });
+    });
+    inconclusive("HA-3 is not decided", |run| {
+        run.edit(|kind| {
+            !matches!(
+                kind,
+                EventKind::SentinelRead {
+                    moment: IdentityMoment::After,
+                    ..
+                }
+            )
+        });
+    });
+    inconclusive("HA-3 is not decided", |run| {
+        run.edit(|kind| {
+            !matches!(
+                kind,
+                EventKind::TargetIdentified {
+                    moment: IdentityMoment::After,
+                    ..
+                }
+            )
+        });
+    });
+}
+
+#[test]
+fn another_service_address_fails() {
+    fails("HA-5 does not hold", |run| {
+        run.edit(|kind| {
+            if let EventKind::TargetIdentified {
+                moment: IdentityMoment::After,
+                identity,
+            } = kind
+            {
+                identity.service.cluster_ip = "10.96.0.10".to_owned();
+            }
+            true
+        });
+    });
+}
+
+#[test]
+fn a_pod_of_another_owner_fails() {
+    fails("is not owned by ReplicaSet", |run| {
+        run.edit(|kind| {
+            if let EventKind::Pod { pod, .. } = kind
+                && pod.uid == "p2"
+                && let Some(owner) = &mut pod.owner
+            {
+                owner.uid = "rs-2".to_owned();
+            }
+            true
+        });
+    });
+    fails("HA-2 does not hold: pod-kill-2: no new pod came", |run| {
+        run.edit(|kind| !matches!(kind, EventKind::Pod { pod, .. } if pod.uid == "p2"));
+    });
+}
+
+/// Makes the old pod of the first fault live on beside the new one.
+fn overlapping(run: &mut RunBuilder, logs_lock: bool) {
+    run.edit(|kind| {
+        !matches!(kind, EventKind::Pod { change: PodChange::Deleted, pod } if pod.uid == "p0")
+    });
+    let mut old = pod("p0", running(), true);
+    old.terminating = true;
+    run.at(
+        3_020,
+        EventKind::Pod {
+            change: PodChange::Modified,
+            pod: old.clone(),
+        },
+    );
+    old.containers[0].state = ContainerState::Terminated(TerminatedSeen {
+        id: old.containers[0].id.clone(),
+        exit_code: 137,
+        reason: "Error".to_owned(),
+        started_at: None,
+        finished_at: None,
+    });
+    run.at(
+        4_400,
+        EventKind::Pod {
+            change: PodChange::Modified,
+            pod: old,
+        },
+    );
+    if logs_lock {
+        let line = "error 5120: the file is in use".to_owned();
+        let container_id = "containerd://p1".to_owned();
+        run.at(3_450, EventKind::EngineLog { container_id, line });
+    }
+}
+
+#[test]
+fn two_containers_on_the_claim_fail_unless_they_are_expected() {
+    let report = fails("ran at once for 1000 ms", |run| overlapping(run, false));
+    assert!(check(&report, "single-writer").evidence[0].contains("both were ready"));
+    let report = fails("ran at once", |run| overlapping(run, true));
+    assert!(check(&report, "single-writer").evidence[0].contains("5120"));
+    let mut run = RunBuilder::passing();
+    overlapping(&mut run, false);
+    run.plan.expect.overlap_allowed = true;
+    let report = run.judge();
+    assert_eq!(report.outcome(), Outcome::Pass);
+    let single_writer = check(&report, "single-writer");
+    assert_eq!(single_writer.counts["overlaps"], 1);
+    assert!(single_writer.evidence[0].contains("1000 ms"));
+}
+
+#[test]
+fn the_kubelets_times_outweigh_the_arrivals() {
+    let with_times = |started: &str, finished: &str| {
+        let mut run = RunBuilder::passing();
+        overlapping(&mut run, false);
+        run.edit(|kind| {
+            if let EventKind::Pod { pod, .. } = kind {
+                match &mut pod.containers[0].state {
+                    ContainerState::Running { started_at } if pod.uid == "p1" => {
+                        *started_at = Some(started.to_owned());
+                    }
+                    ContainerState::Terminated(terminated) => {
+                        terminated.finished_at = Some(finished.to_owned());
+                    }
+                    _ => {}
+                }
+            }
+            true
+        });
+        check(&run.judge(), "single-writer").verdict
+    };
+    let started = "2026-11-24T19:46:10Z";
+    assert_eq!(with_times(started, "2026-11-24T19:46:09Z"), Verdict::Valid);
+    assert_eq!(
+        with_times(started, "2026-11-24T19:46:10Z"),
+        Verdict::Unknown
+    );
+    assert_eq!(
+        with_times(started, "2026-11-24T19:46:11Z"),
+        Verdict::Invalid
+    );
+}
+
+#[test]
+fn a_run_that_saw_no_container_does_not_know_who_wrote() {
+    inconclusive("no container of the target was seen", |run| {
+        run.edit(|kind| !matches!(kind, EventKind::Pod { .. }));
+    });
+}
+
+#[test]
+fn what_is_left_in_the_cluster_is_told_unless_it_was_kept() {
+    for kept in [false, true] {
+        let mut run = RunBuilder::passing();
+        run.edit(|kind| !matches!(kind, EventKind::LeakCheck { .. }));
+        let left = vec![LeakItem {
+            what: "namespace/chaos-pod-kill".to_owned(),
+            mend: "kubectl delete namespace chaos-pod-kill".to_owned(),
+        }];
+        run.at(14_995, EventKind::LeakCheck { left, kept });
+        let report = run.judge();
+        assert_eq!(report.outcome(), Outcome::Pass);
+        assert_eq!(report.leaks().is_empty(), kept);
+        assert_eq!(report.leaks.left.len(), 1);
+    }
+}
+
+#[test]
+fn a_container_fault_is_judged_by_its_restart() {
+    let mut run = RunBuilder::passing();
+    run.plan.expect.claims = [Claim::Ha1].into();
+    run.edit(|kind| {
+        if let EventKind::FaultStarted { target, .. } = kind {
+            target.kind = "Container".to_owned();
+        }
+        true
+    });
+    assert_eq!(run.judge().outcome(), Outcome::Fail);
+    for (uid, at) in [("p0", 3_300), ("p1", 8_300)] {
+        let mut pod = pod(uid, running(), true);
+        pod.containers[0].id = Some(format!("containerd://{uid}-again"));
+        pod.containers[0].restarts = 1;
+        run.at(
+            at,
+            EventKind::Pod {
+                change: PodChange::Modified,
+                pod,
+            },
+        );
+    }
+    let report = run.judge();
+    assert_eq!(claim(&report, Claim::Ha1).verdict, Verdict::Valid);
+    assert_eq!(claim(&report, Claim::Ha2).verdict, Verdict::Unknown);
+}
+
+#[test]
+fn a_node_fault_is_judged_by_the_new_node() {
+    let on = |node: &str| {
+        let mut run = RunBuilder::passing();
+        run.plan.expect.claims = [Claim::Ha4].into();
+        run.edit(|kind| {
+            match kind {
+                EventKind::FaultStarted { target, .. } => {
+                    target.kind = "Node".to_owned();
+                    target.name = "node-1".to_owned();
+                }
+                EventKind::Pod { pod, .. } if pod.uid != "p0" => pod.node = Some(node.to_owned()),
+                _ => {}
+            }
+            true
+        });
+        claim(&run.judge(), Claim::Ha4).verdict
+    };
+    assert_eq!(on("node-2"), Verdict::Valid);
+    assert_eq!(on("node-1"), Verdict::Invalid);
+}
+
+#[test]
+fn an_outage_nobody_saw_the_end_of_is_unknown_until_it_is_too_long() {
+    // The run was interrupted during the second outage.
+    let cut = |max_ms: u64| {
+        let mut run = RunBuilder::passing();
+        run.plan.expect.reconnect.max = Duration::from_millis(max_ms);
+        run.events.retain(|event| event.time_ns < 8_500 * MS);
+        run.history.ops.retain(|op| op.time_ns < 8_500 * MS);
+        let attested = EventKind::FaultAttested {
+            fault: "pod-kill-2".to_owned(),
+            attested: true,
+            evidence: Vec::new(),
+        };
+        run.at(8_499, attested);
+        run.judge()
+    };
+    // It is seen until the last event, 499 ms after the last commit.
+    assert_eq!(claim(&cut(3_000), Claim::Ha7).verdict, Verdict::Unknown);
+    let report = cut(300);
+    assert_eq!(claim(&report, Claim::Ha7).verdict, Verdict::Invalid);
+    assert!(!report.episodes[1].ended);
+}
+
+#[test]
+fn limits_speak_of_what_ran() {
+    let report = RunBuilder::passing().judge();
+    for words in [
+        "sandbox",
+        "stand-in engine",
+        "when the power fails",
+        "dbcc-checkdb",
+        "few",
+    ] {
+        assert!(
+            report.limits.iter().any(|limit| limit.contains(words)),
+            "{words}: {:?}",
+            report.limits
+        );
+    }
+}
+
+#[test]
+fn an_op_error_and_a_value_of_any_spelling_are_read() {
+    // The same history with blanks in every line takes the general parser and gives the same report.
+    let run = RunBuilder::passing();
+    let folder = run.write();
+    let first = judge(folder.path(), &run.plan).expect("it can be judged");
+    let path = folder.path().join("history.jsonl");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::write(&path, text.replace(",\"", ", \"")).expect("it can be written");
+    let again = judge(folder.path(), &run.plan).expect("it can be judged");
+    assert_eq!(first, again);
+}
