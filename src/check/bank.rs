@@ -30,43 +30,25 @@ impl Bank {
     fn snapshot(&mut self, index: u64, balances: &[i64]) {
         self.snapshots += 1;
         let total: i128 = balances.iter().map(|&balance| i128::from(balance)).sum();
-        let (reference, accounts, expected) =
-            *self.first.get_or_insert((index, balances.len(), total));
+        let (reference, accounts, expected) = *self.first.get_or_insert((index, balances.len(), total));
         let mut found = Vec::new();
         if balances.len() != accounts {
             self.missing += 1;
-            found.push((
-                "missing",
-                self.missing,
-                format!("{} accounts instead of {accounts}", balances.len()),
-            ));
+            found.push(("missing", self.missing, format!("{} accounts instead of {accounts}", balances.len())));
         }
         if total != expected {
             self.wrong_total += 1;
-            found.push((
-                "wrong-total",
-                self.wrong_total,
-                format!("the total is {total} instead of {expected}"),
-            ));
+            found.push(("wrong-total", self.wrong_total, format!("the total is {total} instead of {expected}")));
         }
         if let Some(account) = balances.iter().position(|&balance| balance < 0) {
             self.negative += 1;
-            found.push((
-                "negative",
-                self.negative,
-                format!("account {account} is at {}", balances[account]),
-            ));
+            found.push(("negative", self.negative, format!("account {account} is at {}", balances[account])));
         }
         for (class, nth, detail) in found {
             if nth <= EXAMPLES_MAX as u64 {
                 let mut proof = vec![reference, index];
                 proof.dedup();
-                self.examples.push(Found {
-                    class,
-                    key: None,
-                    detail,
-                    proof,
-                });
+                self.examples.push(Found { class, key: None, detail, proof });
             }
         }
     }
@@ -92,10 +74,7 @@ impl Checker for Bank {
 
     fn finish(self: Box<Self>) -> Check {
         if let Some(index) = self.malformed {
-            return Check::unknown(
-                "bank",
-                format!("the history cannot be trusted: op {index} is a snapshot without balances"),
-            );
+            return Check::unknown("bank", format!("the history cannot be trusted: op {index} is a snapshot without balances"));
         }
         let mut verdict = Verdict::Valid;
         let mut evidence = Vec::new();
@@ -113,10 +92,7 @@ impl Checker for Bank {
             verdict = verdict.merge(Verdict::Unknown);
             evidence.push("too little was transferred or read to decide anything".to_owned());
         }
-        evidence.push(format!(
-            "{} snapshots read, {} transfers acknowledged",
-            self.snapshots, self.transfers
-        ));
+        evidence.push(format!("{} snapshots read, {} transfers acknowledged", self.snapshots, self.transfers));
         Check {
             name: "bank",
             verdict,
@@ -142,18 +118,8 @@ mod tests {
     fn judge(snapshots: &[&[i64]]) -> Check {
         let mut history = HistoryBuilder::new();
         let process = history.process();
-        let transfer = Value::Transfer {
-            from: 0,
-            to: 1,
-            amount: 5,
-        };
-        history.push(
-            OpType::Invoke,
-            process,
-            F::BankTransfer,
-            transfer.clone(),
-            None,
-        );
+        let transfer = Value::Transfer { from: 0, to: 1, amount: 5 };
+        history.push(OpType::Invoke, process, F::BankTransfer, transfer.clone(), None);
         history.push(OpType::Ok, process, F::BankTransfer, transfer, None);
         for snapshot in snapshots {
             let process = history.process();
@@ -175,11 +141,7 @@ mod tests {
 
     #[test]
     fn each_anomaly_is_found_and_proved_by_the_snapshot() {
-        for (last, class) in [
-            (&[5, 10, 10][..], "wrong-total"),
-            (&[-1, 21, 10][..], "negative"),
-            (&[20, 10][..], "missing"),
-        ] {
+        for (last, class) in [(&[5, 10, 10][..], "wrong-total"), (&[-1, 21, 10][..], "negative"), (&[20, 10][..], "missing")] {
             let check = judge(&[&[10, 10, 10], last]);
             assert_eq!(check.verdict, Verdict::Invalid, "{class}");
             assert_eq!(check.examples[0].class, class);

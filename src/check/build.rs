@@ -1,8 +1,6 @@
 //! Builds small histories for the tests of the checkers.
 
-use crate::model::{
-    Begun, Digest, ErrorKind, F, Op, OpError, OpType, OpView, OpenOps, ProcessId, Scanner, Value,
-};
+use crate::model::{Begun, Digest, ErrorKind, F, Op, OpError, OpType, OpView, OpenOps, ProcessId, Scanner, Value};
 
 /// The digest that the builder gives to a key's payload.
 pub(crate) fn digest(key: u64) -> Digest {
@@ -28,49 +26,20 @@ impl HistoryBuilder {
         self.next_process
     }
 
-    pub(crate) fn push(
-        &mut self,
-        kind: OpType,
-        process: ProcessId,
-        f: F,
-        value: Value,
-        error: Option<OpError>,
-    ) -> u64 {
+    pub(crate) fn push(&mut self, kind: OpType, process: ProcessId, f: F, value: Value, error: Option<OpError>) -> u64 {
         self.now_ns += 1_000_000;
         let index = self.ops.len() as u64;
-        self.ops.push(Op {
-            index,
-            time_ns: self.now_ns,
-            kind,
-            process,
-            f,
-            value,
-            error,
-            intended_ns: self.now_ns,
-        });
+        self.ops.push(Op { index, time_ns: self.now_ns, kind, process, f, value, error, intended_ns: self.now_ns });
         index
     }
 
     pub(crate) fn begin(&mut self, f: F, key: u64) -> ProcessId {
         let process = self.process();
-        self.push(
-            OpType::Invoke,
-            process,
-            f,
-            Value::Row(key, digest(key)),
-            None,
-        );
+        self.push(OpType::Invoke, process, f, Value::Row(key, digest(key)), None);
         process
     }
 
-    pub(crate) fn end(
-        &mut self,
-        process: ProcessId,
-        f: F,
-        key: u64,
-        kind: OpType,
-        error: Option<OpError>,
-    ) {
+    pub(crate) fn end(&mut self, process: ProcessId, f: F, key: u64, kind: OpType, error: Option<OpError>) {
         self.push(kind, process, f, Value::Row(key, digest(key)), error);
     }
 
@@ -81,48 +50,20 @@ impl HistoryBuilder {
 
     pub(crate) fn failed(&mut self, key: u64, number: Option<u32>) {
         let process = self.begin(F::LedgerAdd, key);
-        let kind = if number.is_some() {
-            ErrorKind::Server
-        } else {
-            ErrorKind::Refused
-        };
-        self.end(
-            process,
-            F::LedgerAdd,
-            key,
-            OpType::Fail,
-            Some(error(kind, number)),
-        );
+        let kind = if number.is_some() { ErrorKind::Server } else { ErrorKind::Refused };
+        self.end(process, F::LedgerAdd, key, OpType::Fail, Some(error(kind, number)));
     }
 
     pub(crate) fn unknown(&mut self, key: u64) {
         let process = self.begin(F::LedgerAdd, key);
-        self.end(
-            process,
-            F::LedgerAdd,
-            key,
-            OpType::Info,
-            Some(error(ErrorKind::Reset, None)),
-        );
+        self.end(process, F::LedgerAdd, key, OpType::Info, Some(error(ErrorKind::Reset, None)));
     }
 
     /// One page, read by a process of its own.
     pub(crate) fn page(&mut self, after: u64, rows: &[(u64, Digest)]) {
         let process = self.process();
-        self.push(
-            OpType::Invoke,
-            process,
-            F::LedgerRead,
-            Value::After(after),
-            None,
-        );
-        self.push(
-            OpType::Ok,
-            process,
-            F::LedgerRead,
-            Value::Rows(rows.to_vec()),
-            None,
-        );
+        self.push(OpType::Invoke, process, F::LedgerRead, Value::After(after), None);
+        self.push(OpType::Ok, process, F::LedgerRead, Value::Rows(rows.to_vec()), None);
     }
 
     /// A whole final read in pages of two rows.
@@ -160,9 +101,5 @@ impl HistoryBuilder {
 }
 
 pub(crate) fn error(kind: ErrorKind, number: Option<u32>) -> OpError {
-    OpError {
-        kind,
-        number,
-        message: String::new(),
-    }
+    OpError { kind, number, message: String::new() }
 }

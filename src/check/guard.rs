@@ -20,10 +20,7 @@ pub struct Guarded {
 impl Guarded {
     /// Guards a checker.
     pub fn new(inner: Box<dyn Checker>) -> Self {
-        Guarded {
-            name: inner.name(),
-            inner: Ok(inner),
-        }
+        Guarded { name: inner.name(), inner: Ok(inner) }
     }
 
     /// Hands on one transition.
@@ -46,11 +43,7 @@ impl Guarded {
 }
 
 fn crashed(name: &'static str, panic: &(dyn std::any::Any + Send)) -> Check {
-    let said = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     Check::unknown(name, format!("the checker crashed: {said}"))
 }
 

@@ -52,13 +52,7 @@ pub struct Check {
 impl Check {
     /// A check that decides nothing, and why.
     pub fn unknown(name: &'static str, why: String) -> Self {
-        Check {
-            name,
-            verdict: Verdict::Unknown,
-            counts: IndexMap::new(),
-            evidence: vec![why],
-            examples: Vec::new(),
-        }
+        Check { name, verdict: Verdict::Unknown, counts: IndexMap::new(), evidence: vec![why], examples: Vec::new() }
     }
 }
 

@@ -11,9 +11,7 @@
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
-use crate::model::{
-    ContainerSeen, ContainerState, Event, EventKind, PodChange, PodSeen, TerminatedSeen, Verdict,
-};
+use crate::model::{ContainerSeen, ContainerState, Event, EventKind, PodChange, PodSeen, TerminatedSeen, Verdict};
 
 use super::Check;
 
@@ -76,10 +74,7 @@ const NEVER_ENDED: &str = "no end of it was seen";
 pub fn single_writer(events: &[Event], allowed: bool) -> Check {
     let instances = instances(events);
     if instances.is_empty() {
-        return Check::unknown(
-            "single-writer",
-            "no container of the target was seen running".to_owned(),
-        );
+        return Check::unknown("single-writer", "no container of the target was seen running".to_owned());
     }
     let overlaps = overlaps(events);
     let longest_ms = overlaps.iter().map(|o| o.arrival_ns / 1_000_000).max();
@@ -92,10 +87,7 @@ pub fn single_writer(events: &[Event], allowed: bool) -> Check {
         Verdict::Unknown
     };
     if overlaps.is_empty() {
-        evidence.push(format!(
-            "{} container instances were seen, never two at once",
-            instances.len()
-        ));
+        evidence.push(format!("{} container instances were seen, never two at once", instances.len()));
     } else if allowed {
         evidence.push("the experiment allows an overlap".to_owned());
     }
@@ -159,10 +151,7 @@ fn starts_before(a: &Instance, b: &Instance) -> bool {
 
 fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap> {
     let start_ns = first.start_ns.max(second.start_ns);
-    let end_ns = first
-        .end_ns
-        .unwrap_or(last_ns)
-        .min(second.end_ns.unwrap_or(last_ns));
+    let end_ns = first.end_ns.unwrap_or(last_ns).min(second.end_ns.unwrap_or(last_ns));
     let arrival_ns = end_ns.saturating_sub(start_ns);
     let kubelet_s = match (first.finished_at, second.started_at) {
         (Some(finished), Some(started)) => {
@@ -181,9 +170,7 @@ fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap>
     };
     let refusal = match second.exit_code {
         _ if second.logged_lock => Refusal::ByLock,
-        Some(code) if code != 0 && second.end_ns <= Some(first.end_ns.unwrap_or(last_ns)) => {
-            Refusal::Exited(code)
-        }
+        Some(code) if code != 0 && second.end_ns <= Some(first.end_ns.unwrap_or(last_ns)) => Refusal::Exited(code),
         _ => Refusal::None,
     };
     let label = |instance: &Instance| format!("{}/{}", instance.pod, instance.name);
@@ -194,9 +181,7 @@ fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap>
         arrival_ns,
         kubelet_s,
         first_end: first.end,
-        both_ready: second.ready_ns.is_some_and(|ready| {
-            first.ready_ns.is_some() && ready < first.end_ns.unwrap_or(last_ns)
-        }),
+        both_ready: second.ready_ns.is_some_and(|ready| first.ready_ns.is_some() && ready < first.end_ns.unwrap_or(last_ns)),
         refusal,
         certain,
     })
@@ -211,9 +196,7 @@ fn instances(events: &[Event]) -> Vec<Instance> {
                 see(&mut instances, event.time_ns, *change, pod, container);
             }
             if *change == PodChange::Deleted {
-                let gone = instances
-                    .iter_mut()
-                    .filter(|i| i.pod_uid == pod.uid && i.end_ns.is_none());
+                let gone = instances.iter_mut().filter(|i| i.pod_uid == pod.uid && i.end_ns.is_none());
                 for instance in gone {
                     instance.end_ns = Some(event.time_ns);
                     instance.end = OBJECT_GONE;
@@ -233,13 +216,7 @@ fn instances(events: &[Event]) -> Vec<Instance> {
     instances
 }
 
-fn see(
-    instances: &mut Vec<Instance>,
-    time_ns: u64,
-    change: PodChange,
-    pod: &PodSeen,
-    container: &ContainerSeen,
-) {
+fn see(instances: &mut Vec<Instance>, time_ns: u64, change: PodChange, pod: &PodSeen, container: &ContainerSeen) {
     if let Some(last) = &container.last
         && last.id.is_some()
     {
@@ -251,10 +228,7 @@ fn see(
         }
         ContainerState::Running { started_at } if change != PodChange::Deleted => {
             let id = instance_id(pod, container, container.id.as_deref());
-            for old in instances
-                .iter_mut()
-                .filter(|i| i.pod_uid == pod.uid && i.name == container.name && i.id != id)
-            {
+            for old in instances.iter_mut().filter(|i| i.pod_uid == pod.uid && i.name == container.name && i.id != id) {
                 if old.end_ns.is_none() {
                     old.end_ns = Some(time_ns);
                     old.end = REPLACED;
@@ -262,10 +236,7 @@ fn see(
             }
             let known = instances.iter().position(|instance| instance.id == id);
             let at = known.unwrap_or_else(|| {
-                instances.push(Instance {
-                    started_at: parse(started_at.as_deref()),
-                    ..instance(pod, container, id, time_ns)
-                });
+                instances.push(Instance { started_at: parse(started_at.as_deref()), ..instance(pod, container, id, time_ns) });
                 instances.len() - 1
             });
             if container.ready {
@@ -276,28 +247,17 @@ fn see(
     }
 }
 
-fn end(
-    instances: &mut Vec<Instance>,
-    time_ns: u64,
-    pod: &PodSeen,
-    container: &ContainerSeen,
-    terminated: &TerminatedSeen,
-) {
+fn end(instances: &mut Vec<Instance>, time_ns: u64, pod: &PodSeen, container: &ContainerSeen, terminated: &TerminatedSeen) {
     let id = instance_id(pod, container, terminated.id.as_deref());
-    let at = instances
-        .iter()
-        .position(|instance| instance.id == id)
-        .unwrap_or_else(|| {
-            // It started and ended between two reports; only the kubelet's times say when.
-            instances.push(instance(pod, container, id, time_ns));
-            instances.len() - 1
-        });
+    let at = instances.iter().position(|instance| instance.id == id).unwrap_or_else(|| {
+        // It started and ended between two reports; only the kubelet's times say when.
+        instances.push(instance(pod, container, id, time_ns));
+        instances.len() - 1
+    });
     let instance = &mut instances[at];
     if instance.finished_at.is_none() {
         instance.finished_at = parse(terminated.finished_at.as_deref());
-        instance.started_at = instance
-            .started_at
-            .or_else(|| parse(terminated.started_at.as_deref()));
+        instance.started_at = instance.started_at.or_else(|| parse(terminated.started_at.as_deref()));
         instance.exit_code = Some(terminated.exit_code);
     }
     if instance.end_ns.is_none() {
@@ -325,10 +285,7 @@ fn instance(pod: &PodSeen, container: &ContainerSeen, id: String, time_ns: u64) 
 
 /// The runtime's id, or what stands in for one.
 fn instance_id(pod: &PodSeen, container: &ContainerSeen, id: Option<&str>) -> String {
-    id.map_or_else(
-        || format!("{}/{}/{}", pod.uid, container.name, container.restarts),
-        str::to_owned,
-    )
+    id.map_or_else(|| format!("{}/{}/{}", pod.uid, container.name, container.restarts), str::to_owned)
 }
 
 fn parse(time: Option<&str>) -> Option<Timestamp> {

@@ -11,33 +11,15 @@ use super::Check;
 pub fn volume(events: &[Event]) -> Check {
     let mut rulings: Vec<(Verdict, String)> = Vec::new();
     let mut rule = |verdict: Verdict, said: String| rulings.push((verdict, said));
-    match (
-        claim_at(events, IdentityMoment::Before),
-        claim_at(events, IdentityMoment::After),
-    ) {
+    match (claim_at(events, IdentityMoment::Before), claim_at(events, IdentityMoment::After)) {
         (Some(before), Some(after)) => same(before, after, &mut rule),
-        (None, _) => rule(
-            Verdict::Unknown,
-            "the claim was not identified before the first fault".to_owned(),
-        ),
-        (_, None) => rule(
-            Verdict::Unknown,
-            "the claim was not identified after the last fault".to_owned(),
-        ),
+        (None, _) => rule(Verdict::Unknown, "the claim was not identified before the first fault".to_owned()),
+        (_, None) => rule(Verdict::Unknown, "the claim was not identified after the last fault".to_owned()),
     }
     match sentinel(events) {
-        Some(true) => rule(
-            Verdict::Valid,
-            "the row written before the first fault was found after the last".to_owned(),
-        ),
-        Some(false) => rule(
-            Verdict::Invalid,
-            "the row written before the first fault is gone or differs".to_owned(),
-        ),
-        None => rule(
-            Verdict::Unknown,
-            "the row written before the first fault was not asked for at the end".to_owned(),
-        ),
+        Some(true) => rule(Verdict::Valid, "the row written before the first fault was found after the last".to_owned()),
+        Some(false) => rule(Verdict::Invalid, "the row written before the first fault is gone or differs".to_owned()),
+        None => rule(Verdict::Unknown, "the row written before the first fault was not asked for at the end".to_owned()),
     }
     let facts = facts(events, &mut rule);
     rulings.sort_by_key(|&(verdict, _)| std::cmp::Reverse(verdict));
@@ -52,9 +34,7 @@ pub fn volume(events: &[Event]) -> Check {
 
 fn claim_at(events: &[Event], wanted: IdentityMoment) -> Option<&ClaimSeen> {
     let mut claims = events.iter().filter_map(|event| match &event.kind {
-        EventKind::TargetIdentified { moment, identity } if *moment == wanted => {
-            Some(&identity.claim)
-        }
+        EventKind::TargetIdentified { moment, identity } if *moment == wanted => Some(&identity.claim),
         _ => None,
     });
     match wanted {
@@ -73,34 +53,19 @@ fn same(before: &ClaimSeen, after: &ClaimSeen, rule: &mut impl FnMut(Verdict, St
     for (what, old, new) in pairs {
         if old != new {
             equal = false;
-            rule(
-                Verdict::Invalid,
-                format!("the {what} changed from {old} to {new}"),
-            );
+            rule(Verdict::Invalid, format!("the {what} changed from {old} to {new}"));
         }
     }
     if equal && (before.uid.is_empty() || before.volume.is_empty()) {
-        rule(
-            Verdict::Unknown,
-            "the claim has no uid or no volume to compare".to_owned(),
-        );
+        rule(Verdict::Unknown, "the claim has no uid or no volume to compare".to_owned());
     } else if equal {
-        rule(
-            Verdict::Valid,
-            format!(
-                "claim {} kept its volume {} ({})",
-                before.name, before.volume, before.volume_handle
-            ),
-        );
+        rule(Verdict::Valid, format!("claim {} kept its volume {} ({})", before.name, before.volume, before.volume_handle));
     }
 }
 
 fn sentinel(events: &[Event]) -> Option<bool> {
     events.iter().rev().find_map(|event| match event.kind {
-        EventKind::SentinelRead {
-            moment: IdentityMoment::After,
-            found,
-        } => Some(found),
+        EventKind::SentinelRead { moment: IdentityMoment::After, found } => Some(found),
         _ => None,
     })
 }
@@ -119,11 +84,7 @@ fn facts(events: &[Event], rule: &mut impl FnMut(Verdict, String)) -> u64 {
             FactOutcome::Unsupported => (Verdict::Valid, "not supported by this engine"),
             FactOutcome::Unknown => (Verdict::Unknown, "could not be asked"),
         };
-        let detail = if fact.detail.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", fact.detail)
-        };
+        let detail = if fact.detail.is_empty() { String::new() } else { format!(" ({})", fact.detail) };
         rule(verdict, format!("{}: {word}{detail}", fact.name));
     }
     count

@@ -41,10 +41,7 @@ pub fn windows(events: &[Event]) -> Vec<Window> {
     for event in events {
         let ends = matches!(
             &event.kind,
-            EventKind::FaultStarted { .. }
-                | EventKind::PhaseStarted {
-                    phase: Phase::Quiesce | Phase::ColdRestart | Phase::FinalRead
-                }
+            EventKind::FaultStarted { .. } | EventKind::PhaseStarted { phase: Phase::Quiesce | Phase::ColdRestart | Phase::FinalRead }
         );
         if ends
             && open
@@ -55,19 +52,10 @@ pub fn windows(events: &[Event]) -> Vec<Window> {
         }
         match &event.kind {
             EventKind::FaultStarted { fault, .. } => {
-                windows.push(Window {
-                    fault: fault.clone(),
-                    start_ns: event.time_ns,
-                    end_ns: u64::MAX,
-                    recovered_ns: None,
-                });
+                windows.push(Window { fault: fault.clone(), start_ns: event.time_ns, end_ns: u64::MAX, recovered_ns: None });
                 open = true;
             }
-            EventKind::FaultRecovered {
-                fault,
-                recovered: true,
-                ..
-            } => {
+            EventKind::FaultRecovered { fault, recovered: true, .. } => {
                 if let Some(window) = windows.iter_mut().find(|window| &window.fault == fault) {
                     window.recovered_ns.get_or_insert(event.time_ns);
                 }
@@ -171,11 +159,7 @@ impl EpisodeRecorder {
         let Some(begun) = begun else {
             return;
         };
-        while self
-            .windows
-            .get(self.begun)
-            .is_some_and(|next| op.time_ns >= next.start_ns)
-        {
+        while self.windows.get(self.begun).is_some_and(|next| op.time_ns >= next.start_ns) {
             self.turn();
         }
         self.last_ns = self.last_ns.max(op.time_ns);
@@ -189,10 +173,7 @@ impl EpisodeRecorder {
                 self.everyone.ack(op.time_ns);
                 self.newcomers.ack(op.time_ns);
             }
-            (
-                OpType::Fail | OpType::Info,
-                F::LedgerAdd | F::BankTransfer | F::BankRead | F::Probe,
-            ) if cuts_off(op) => {
+            (OpType::Fail | OpType::Info, F::LedgerAdd | F::BankTransfer | F::BankRead | F::Probe) if cuts_off(op) => {
                 self.error(op, begun);
             }
             _ => {}
@@ -251,12 +232,7 @@ impl EpisodeRecorder {
             let ended = gaps.outage().map(|gap| as_outage(&gap, true, seen_by));
             let open = gaps
                 .open(end_ns)
-                .filter(|gap| {
-                    window
-                        .recovered_ns
-                        .is_none_or(|recovered| gap.start_ns < recovered)
-                        || gap.length_ns() >= SETTLING_NS
-                })
+                .filter(|gap| window.recovered_ns.is_none_or(|recovered| gap.start_ns < recovered) || gap.length_ns() >= SETTLING_NS)
                 .map(|gap| as_outage(&gap, false, seen_by));
             // An outage that did not end outweighs every one that did.
             open.or(ended)
@@ -265,9 +241,7 @@ impl EpisodeRecorder {
         let newcomers = outage(&self.newcomers, SeenBy::NewConnections);
         let outage = match (everyone, newcomers) {
             (Some(all), Some(new))
-                if (all.ended && !new.ended)
-                    || (all.ended == new.ended
-                        && new.length_ns() > all.length_ns() + NOTICEABLY_NS) =>
+                if (all.ended && !new.ended) || (all.ended == new.ended && new.length_ns() > all.length_ns() + NOTICEABLY_NS) =>
             {
                 Some(new)
             }
@@ -293,8 +267,7 @@ impl EpisodeRecorder {
         }
         if self.begun > 0 {
             let end_ns = self.windows[self.begun - 1].end_ns;
-            let episode =
-                self.episode(end_ns.min(reached.max(self.windows[self.begun - 1].start_ns)));
+            let episode = self.episode(end_ns.min(reached.max(self.windows[self.begun - 1].start_ns)));
             self.done.push(episode);
         }
         self.done
@@ -305,18 +278,11 @@ fn as_outage(gap: &Gap, ended: bool, seen_by: SeenBy) -> Outage {
     let start_ns = match seen_by {
         SeenBy::Everyone => gap.start_ns,
         // The prober's own last commit may be older than what others still committed.
-        SeenBy::NewConnections => gap
-            .any_ack_ns
-            .filter(|_| gap.first_error_ns.is_some())
-            .map_or(gap.start_ns, |any| any.clamp(gap.start_ns, gap.end_ns)),
+        SeenBy::NewConnections => {
+            gap.any_ack_ns.filter(|_| gap.first_error_ns.is_some()).map_or(gap.start_ns, |any| any.clamp(gap.start_ns, gap.end_ns))
+        }
     };
-    Outage {
-        start_ns,
-        first_error_ns: gap.first_error_ns,
-        end_ns: gap.end_ns,
-        ended,
-        seen_by,
-    }
+    Outage { start_ns, first_error_ns: gap.first_error_ns, end_ns: gap.end_ns, ended, seen_by }
 }
 
 /// Server errors that say that the server is there and working.
@@ -325,9 +291,7 @@ const WORKING: [u32; 5] = [1205, 1222, 2601, 2627, 3960];
 /// Whether an error says that the client was cut off, rather than that its transaction met another one.
 fn cuts_off(op: &OpView<'_>) -> bool {
     match op.error {
-        Some(error) if error.kind == ErrorKind::Server => {
-            error.number.is_none_or(|number| !WORKING.contains(&number))
-        }
+        Some(error) if error.kind == ErrorKind::Server => error.number.is_none_or(|number| !WORKING.contains(&number)),
         _ => true,
     }
 }

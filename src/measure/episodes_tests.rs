@@ -8,13 +8,7 @@ const MS: u64 = 1_000_000;
 fn op(history: &mut HistoryBuilder, f: F, sent_ms: u64, done_ms: u64, kind: OpType) {
     let process = history.process();
     let key = u64::from(process);
-    let begun = history.push(
-        OpType::Invoke,
-        process,
-        f,
-        Value::Row(key, digest(key)),
-        None,
-    );
+    let begun = history.push(OpType::Invoke, process, f, Value::Row(key, digest(key)), None);
     let why = (kind != OpType::Ok).then(|| error(ErrorKind::Reset, None));
     let done = history.push(kind, process, f, Value::Row(key, digest(key)), why);
     let at = |index: u64| usize::try_from(index).expect("a small index");
@@ -59,12 +53,7 @@ fn steady(history: &mut HistoryBuilder, f: F, from_ms: u64, to_ms: u64) {
 
 fn times(episode: &Episode) -> (u64, Option<u64>, u64, bool) {
     let outage = episode.outage.expect("there is an outage");
-    (
-        outage.start_ns / MS,
-        outage.first_error_ns.map(|ns| ns / MS),
-        outage.end_ns / MS,
-        outage.ended,
-    )
+    (outage.start_ns / MS, outage.first_error_ns.map(|ns| ns / MS), outage.end_ns / MS, outage.ended)
 }
 
 #[test]
@@ -116,10 +105,7 @@ fn a_hung_op_of_one_fault_does_not_mark_the_next() {
     steady(&mut history, F::LedgerAdd, 2000, 5000);
     op(&mut history, F::LedgerAdd, 1003, 5003, OpType::Info);
     steady(&mut history, F::LedgerAdd, 5010, 6000);
-    let windows = vec![
-        window(1000, 4500, Some(2040)),
-        window(4500, 6000, Some(4600)),
-    ];
+    let windows = vec![window(1000, 4500, Some(2040)), window(4500, 6000, Some(4600))];
     let episodes = record(&history, windows);
     assert_eq!(times(&episodes[0]).2, 2002);
     assert_eq!(episodes[0].last_error_ns, Some(5003 * MS));
@@ -155,10 +141,7 @@ fn a_total_outage_is_everyones_even_if_the_prober_is_back_last() {
     ok(&mut history, F::LedgerAdd, 3000, 3002);
     ok(&mut history, F::Probe, 3090, 3100);
     let episodes = record(&history, vec![window(999, 4000, Some(3100))]);
-    assert_eq!(
-        episodes[0].outage.map(|o| o.seen_by),
-        Some(SeenBy::Everyone)
-    );
+    assert_eq!(episodes[0].outage.map(|o| o.seen_by), Some(SeenBy::Everyone));
     assert_eq!(times(&episodes[0]), (992, Some(1001), 3002, true));
 }
 
@@ -220,9 +203,5 @@ fn a_window_that_no_op_reached_has_an_empty_episode() {
     let history = HistoryBuilder::new();
     let episodes = record(&history, vec![window(1, 2, None), window(2, 3, None)]);
     assert_eq!(episodes.len(), 2);
-    assert!(
-        episodes
-            .iter()
-            .all(|e| e.outage.is_none() && e.commits == 0)
-    );
+    assert!(episodes.iter().all(|e| e.outage.is_none() && e.commits == 0));
 }

@@ -47,13 +47,7 @@ impl Gaps {
         };
         let time_ns = time_ns.max(start_ns);
         let first_error_ns = self.first_error_ns.take();
-        let gap = Gap {
-            start_ns,
-            end_ns: time_ns,
-            first_error_ns,
-            any_ack_ns: self.any_ack_ns.take(),
-            touched: first_error_ns.is_some(),
-        };
+        let gap = Gap { start_ns, end_ns: time_ns, first_error_ns, any_ack_ns: self.any_ack_ns.take(), touched: first_error_ns.is_some() };
         self.last_ack_ns = Some(time_ns);
         if self.kept.len() < KEPT {
             self.kept.push(gap);
@@ -99,11 +93,7 @@ impl Gaps {
 
     /// The longest gap that an error touches.
     pub(super) fn outage(&self) -> Option<Gap> {
-        self.kept
-            .iter()
-            .filter(|gap| gap.touched)
-            .max_by_key(|gap| gap.length_ns())
-            .copied()
+        self.kept.iter().filter(|gap| gap.touched).max_by_key(|gap| gap.length_ns()).copied()
     }
 
     /// Begins anew with the last acknowledgement, and with the gap that goes on unless `cut_ns` ends it there.

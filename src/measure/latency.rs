@@ -104,8 +104,7 @@ pub struct LatencyRecorder {
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_NS, 3)
-        .expect("one nanosecond to an hour with three digits are bounds that a histogram can have")
+    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("one nanosecond to an hour with three digits are bounds that a histogram can have")
 }
 
 impl Default for LatencyRecorder {
@@ -154,11 +153,7 @@ impl LatencyRecorder {
     }
 
     /// The percentiles. `open` are the ops that never ended.
-    pub fn finish<'a>(
-        &self,
-        open: impl Iterator<Item = &'a Begun>,
-        reconnect: Repeats,
-    ) -> LatencySummary {
+    pub fn finish<'a>(&self, open: impl Iterator<Item = &'a Begun>, reconnect: Repeats) -> LatencySummary {
         let mut censored = 0;
         let mut censored_probes = 0;
         for begun in open {

@@ -40,11 +40,7 @@ struct Boundary {
 /// The phases of an outage by the timeline of its window.
 pub fn phases(events: &[Event], window: &Window, outage: &Outage) -> Vec<PhaseSpan> {
     let facts = Facts::collect(events, window, outage);
-    let boundary = |name, seen_ns: Option<u64>, source| Boundary {
-        name,
-        seen_us: seen_ns.map(|ns| ns / 1_000),
-        source,
-    };
+    let boundary = |name, seen_ns: Option<u64>, source| Boundary { name, seen_us: seen_ns.map(|ns| ns / 1_000), source };
     let boundaries = [
         boundary("first-error", outage.first_error_ns, HISTORY),
         boundary("endpoint-removed", facts.endpoint_removed, ENDPOINT_WATCH),
@@ -58,25 +54,11 @@ pub fn phases(events: &[Event], window: &Window, outage: &Outage) -> Vec<PhaseSp
         boundary("ready", facts.ready, POD_WATCH),
         boundary("endpoint-added", facts.endpoint_added, ENDPOINT_WATCH),
     ];
-    let last = if outage.ended {
-        "first-commit"
-    } else {
-        "no-commit-yet"
-    };
-    split(
-        &boundaries,
-        last,
-        outage.start_ns / 1_000,
-        outage.end_ns / 1_000,
-    )
+    let last = if outage.ended { "first-commit" } else { "no-commit-yet" };
+    split(&boundaries, last, outage.start_ns / 1_000, outage.end_ns / 1_000)
 }
 
-fn split(
-    boundaries: &[Boundary],
-    last: &'static str,
-    start_us: u64,
-    end_us: u64,
-) -> Vec<PhaseSpan> {
+fn split(boundaries: &[Boundary], last: &'static str, start_us: u64, end_us: u64) -> Vec<PhaseSpan> {
     let mut spans = Vec::new();
     let mut from_us = start_us;
     for boundary in boundaries {
@@ -85,20 +67,10 @@ fn split(
             continue;
         };
         let to_us = seen_us.max(from_us);
-        spans.push(PhaseSpan {
-            name: boundary.name,
-            start_us: from_us,
-            duration_us: to_us - from_us,
-            source: boundary.source,
-        });
+        spans.push(PhaseSpan { name: boundary.name, start_us: from_us, duration_us: to_us - from_us, source: boundary.source });
         from_us = to_us;
     }
-    spans.push(PhaseSpan {
-        name: last,
-        start_us: from_us,
-        duration_us: end_us.saturating_sub(from_us),
-        source: HISTORY,
-    });
+    spans.push(PhaseSpan { name: last, start_us: from_us, duration_us: end_us.saturating_sub(from_us), source: HISTORY });
     spans
 }
 
@@ -120,10 +92,7 @@ struct Facts {
 
 impl Facts {
     fn collect(events: &[Event], window: &Window, outage: &Outage) -> Facts {
-        let mut facts = Facts {
-            volume_source: POD_WATCH,
-            ..Facts::default()
-        };
+        let mut facts = Facts { volume_source: POD_WATCH, ..Facts::default() };
         let mut old = Old::default();
         for event in events {
             if event.time_ns < window.start_ns {
@@ -143,25 +112,17 @@ impl Facts {
             EventKind::Pod { change, pod } => self.pod(now, *change, pod, old),
             EventKind::Endpoints { endpoints } => {
                 let ready = endpoints.iter().any(|endpoint| endpoint.ready);
-                let ready_old = endpoints.iter().any(|endpoint| {
-                    endpoint.ready && old.is_ready_pod(endpoint.pod_uid.as_deref())
-                });
+                let ready_old = endpoints.iter().any(|endpoint| endpoint.ready && old.is_ready_pod(endpoint.pod_uid.as_deref()));
                 if !ready_old {
                     self.endpoint_removed.get_or_insert(now);
                 }
                 // Of a pod that stays, the endpoint comes back; of a pod that is replaced, another one comes.
-                let added = if self.created.is_some() {
-                    ready && !ready_old
-                } else {
-                    ready && self.endpoint_removed.is_some()
-                };
+                let added = if self.created.is_some() { ready && !ready_old } else { ready && self.endpoint_removed.is_some() };
                 if added {
                     self.endpoint_added.get_or_insert(now);
                 }
             }
-            EventKind::KubeEvent { uid, reason, .. }
-                if VOLUME_READY.contains(&reason.as_str()) && !old.knows(uid) =>
-            {
+            EventKind::KubeEvent { uid, reason, .. } if VOLUME_READY.contains(&reason.as_str()) && !old.knows(uid) => {
                 if self.volume_ready.is_none() {
                     self.volume_ready = Some(now);
                     self.volume_source = EVENT_WATCH;
@@ -183,8 +144,7 @@ impl Facts {
         if is_old {
             let gone = change == PodChange::Deleted
                 || pod.containers.iter().any(|container| {
-                    matches!(container.state, ContainerState::Terminated(_))
-                        || (container.last.is_some() && fresh(container.id.as_deref()))
+                    matches!(container.state, ContainerState::Terminated(_)) || (container.last.is_some() && fresh(container.id.as_deref()))
                 });
             if gone {
                 self.old_gone.get_or_insert(now);
@@ -194,12 +154,7 @@ impl Facts {
             if pod.node.is_some() {
                 self.scheduled.get_or_insert(now);
             }
-            if self.volume_ready.is_none()
-                && pod
-                    .conditions
-                    .iter()
-                    .any(|condition| condition == "PodReadyToStartContainers")
-            {
+            if self.volume_ready.is_none() && pod.conditions.iter().any(|condition| condition == "PodReadyToStartContainers") {
                 self.volume_ready = Some(now);
             }
         }
@@ -239,11 +194,8 @@ impl Old {
                 }
             }
             EventKind::Endpoints { endpoints } => {
-                self.ready_pods = endpoints
-                    .iter()
-                    .filter(|endpoint| endpoint.ready)
-                    .filter_map(|endpoint| endpoint.pod_uid.clone())
-                    .collect();
+                self.ready_pods =
+                    endpoints.iter().filter(|endpoint| endpoint.ready).filter_map(|endpoint| endpoint.pod_uid.clone()).collect();
             }
             _ => {}
         }

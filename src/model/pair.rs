@@ -58,31 +58,16 @@ impl OpenOps {
                 ValueView::Row(key, _) | ValueView::After(key) => key,
                 _ => 0,
             };
-            let begun = Begun {
-                index: op.index,
-                sent_ns: op.time_ns,
-                intended_ns: op.intended_ns,
-                f: op.f,
-                key,
-            };
+            let begun = Begun { index: op.index, sent_ns: op.time_ns, intended_ns: op.intended_ns, f: op.f, key };
             return match self.open.insert(op.process, begun) {
-                Some(before) => Err(format!(
-                    "process {} began op {} while its op {} was open",
-                    op.process, op.index, before.index
-                )),
+                Some(before) => Err(format!("process {} began op {} while its op {} was open", op.process, op.index, before.index)),
                 None => Ok(None),
             };
         }
         match self.open.remove(&op.process) {
             Some(begun) if begun.f == op.f => Ok(Some(begun)),
-            Some(begun) => Err(format!(
-                "op {} ends a {} that began as a {} at {}",
-                op.index, op.f, begun.f, begun.index
-            )),
-            None => Err(format!(
-                "op {} of process {} ends without having begun",
-                op.index, op.process
-            )),
+            Some(begun) => Err(format!("op {} ends a {} that began as a {} at {}", op.index, op.f, begun.f, begun.index)),
+            None => Err(format!("op {} of process {} ends without having begun", op.index, op.process)),
         }
     }
 

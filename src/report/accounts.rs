@@ -4,9 +4,7 @@ use crate::experiment::{Engine, Plan};
 use crate::measure::{Episode, SeenBy, phases};
 use crate::model::{Event, EventKind, HarnessInfo, Millis, Provider, RunInfo};
 
-use super::model::{
-    EngineReport, EpisodeReport, FaultReport, Lateness, Leaks, PhaseReport, RunReport, Schedule,
-};
+use super::model::{EngineReport, EpisodeReport, FaultReport, Lateness, Leaks, PhaseReport, RunReport, Schedule};
 
 /// The engine's name in the experiment file.
 pub(super) fn engine_word(engine: Engine) -> &'static str {
@@ -35,17 +33,11 @@ pub(super) fn run(events: &[Event], plan: &Plan) -> RunReport {
         provider: Provider::Sandbox,
         cluster: String::new(),
         namespace: String::new(),
-        harness: HarnessInfo {
-            version: String::new(),
-            commit: String::new(),
-        },
+        harness: HarnessInfo { version: String::new(), commit: String::new() },
     };
     let info = started(events).cloned().unwrap_or(unknown);
     let mut kubernetes_version = None;
-    let mut engine = EngineReport {
-        name: engine_word(plan.target.engine).to_owned(),
-        version: String::new(),
-    };
+    let mut engine = EngineReport { name: engine_word(plan.target.engine).to_owned(), version: String::new() };
     for event in events {
         match &event.kind {
             EventKind::KubernetesVersion { version } => {
@@ -80,13 +72,7 @@ pub(super) fn faults(events: &[Event]) -> Vec<FaultReport> {
     for event in events {
         let at = Millis::from_ns(event.time_ns);
         match &event.kind {
-            EventKind::FaultStarted {
-                fault,
-                kind,
-                target,
-                parameters,
-                reach,
-            } => {
+            EventKind::FaultStarted { fault, kind, target, parameters, reach } => {
                 let entry = entry(&mut faults, fault);
                 entry.kind.clone_from(kind);
                 entry.target = Some(target.clone());
@@ -98,20 +84,12 @@ pub(super) fn faults(events: &[Event]) -> Vec<FaultReport> {
                 entry.injected_at_ms = Some(at);
                 entry.in_flight = Some(*in_flight);
             }
-            EventKind::FaultAttested {
-                fault,
-                attested,
-                evidence,
-            } => {
+            EventKind::FaultAttested { fault, attested, evidence } => {
                 let entry = entry(&mut faults, fault);
                 entry.attested = Some(*attested);
                 entry.evidence.clone_from(evidence);
             }
-            EventKind::FaultRecovered {
-                fault,
-                recovered,
-                detail,
-            } => {
+            EventKind::FaultRecovered { fault, recovered, detail } => {
                 let entry = entry(&mut faults, fault);
                 entry.recovered = Some(*recovered);
                 entry.last_seen.clone_from(detail);
@@ -129,27 +107,24 @@ pub(super) fn faults(events: &[Event]) -> Vec<FaultReport> {
 }
 
 fn entry<'a>(faults: &'a mut Vec<FaultReport>, id: &str) -> &'a mut FaultReport {
-    let at = faults
-        .iter()
-        .position(|fault| fault.id == id)
-        .unwrap_or_else(|| {
-            faults.push(FaultReport {
-                id: id.to_owned(),
-                kind: String::new(),
-                target: None,
-                parameters: String::new(),
-                reach: String::new(),
-                injected_at_ms: None,
-                in_flight: None,
-                attested: None,
-                evidence: Vec::new(),
-                recovered: None,
-                last_seen: String::new(),
-                healed_at_ms: None,
-                refused: None,
-            });
-            faults.len() - 1
+    let at = faults.iter().position(|fault| fault.id == id).unwrap_or_else(|| {
+        faults.push(FaultReport {
+            id: id.to_owned(),
+            kind: String::new(),
+            target: None,
+            parameters: String::new(),
+            reach: String::new(),
+            injected_at_ms: None,
+            in_flight: None,
+            attested: None,
+            evidence: Vec::new(),
+            recovered: None,
+            last_seen: String::new(),
+            healed_at_ms: None,
+            refused: None,
         });
+        faults.len() - 1
+    });
     &mut faults[at]
 }
 
@@ -159,9 +134,7 @@ pub(super) fn episodes(events: &[Event], episodes: &[Episode]) -> Vec<EpisodeRep
         .iter()
         .map(|episode| {
             let outage = episode.outage;
-            let spans = outage
-                .map(|outage| phases(events, &episode.window, &outage))
-                .unwrap_or_default();
+            let spans = outage.map(|outage| phases(events, &episode.window, &outage)).unwrap_or_default();
             // Both ends are cut to a microsecond before they are subtracted, as in the phases.
             let length_us = outage.map_or(0, |o| o.end_ns / 1_000 - o.start_ns / 1_000);
             EpisodeReport {
@@ -174,14 +147,9 @@ pub(super) fn episodes(events: &[Event], episodes: &[Episode]) -> Vec<EpisodeRep
                     _ => "everyone",
                 }
                 .to_owned(),
-                first_error_ms: outage
-                    .and_then(|o| o.first_error_ns)
-                    .or(episode.first_error_ns)
-                    .map(Millis::from_ns),
+                first_error_ms: outage.and_then(|o| o.first_error_ns).or(episode.first_error_ns).map(Millis::from_ns),
                 last_error_ms: episode.last_error_ns.map(Millis::from_ns),
-                first_commit_ms: outage
-                    .filter(|o| o.ended)
-                    .map(|o| Millis::from_ns(o.end_ns)),
+                first_commit_ms: outage.filter(|o| o.ended).map(|o| Millis::from_ns(o.end_ns)),
                 largest_gap_ms: Millis::from_ns(episode.largest_gap_ns),
                 errors: episode.errors,
                 commits: episode.commits,
@@ -202,23 +170,12 @@ pub(super) fn episodes(events: &[Event], episodes: &[Episode]) -> Vec<EpisodeRep
 /// How well the schedule was kept, where the run got so far as to tell.
 pub(super) fn schedule(events: &[Event]) -> Option<Schedule> {
     events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::LoadSummary {
-            issued,
-            not_sent,
-            lateness_ns,
-            cpu_per_op_ns,
-        } => {
+        EventKind::LoadSummary { issued, not_sent, lateness_ns, cpu_per_op_ns } => {
             let [p50, p90, p99, p999, max] = lateness_ns.map(Millis::from_ns);
             Some(Schedule {
                 issued: *issued,
                 not_sent: *not_sent,
-                lateness: Lateness {
-                    p50_ms: p50,
-                    p90_ms: p90,
-                    p99_ms: p99,
-                    p999_ms: p999,
-                    max_ms: max,
-                },
+                lateness: Lateness { p50_ms: p50, p90_ms: p90, p99_ms: p99, p999_ms: p999, max_ms: max },
                 // A thousandth of a nanosecond more or less is nobody's concern.
                 cpu_per_op_us: Millis::from_ns(cpu_per_op_ns * 1_000).0,
             })
@@ -233,10 +190,7 @@ pub(super) fn leaks(events: &[Event]) -> Leaks {
         .iter()
         .rev()
         .find_map(|event| match &event.kind {
-            EventKind::LeakCheck { left, kept } => Some(Leaks {
-                left: left.clone(),
-                kept: *kept,
-            }),
+            EventKind::LeakCheck { left, kept } => Some(Leaks { left: left.clone(), kept: *kept }),
             _ => None,
         })
         .unwrap_or_default()

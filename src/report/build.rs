@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use crate::check::build::{HistoryBuilder, digest, error};
 use crate::experiment::{
-    AccessMode, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget,
-    Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
+    AccessMode, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Tls, WorkloadKind,
+    WorkloadPlan,
 };
 use crate::model::{
-    Claim, ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact,
-    EngineInfo, ErrorKind, Event, EventKind, F, FactOutcome, FaultTarget, HarnessInfo,
-    IdentityMoment, OpType, OwnerSeen, Phase, PodChange, PodSeen, ProbeStage, Provider, Rate,
+    Claim, ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo, ErrorKind, Event, EventKind, F,
+    FactOutcome, FaultTarget, HarnessInfo, IdentityMoment, OpType, OwnerSeen, Phase, PodChange, PodSeen, ProbeStage, Provider, Rate,
     RunInfo, ServiceSeen, TargetIdentity, Value,
 };
 
@@ -36,11 +35,7 @@ pub(crate) fn plan(faults: usize) -> Plan {
             engine: Engine::TdsSqlite,
             image: None,
             controller: Controller::Deployment,
-            storage: Storage {
-                size: "1Gi".to_owned(),
-                access_mode: AccessMode::ReadWriteOnce,
-                class: None,
-            },
+            storage: Storage { size: "1Gi".to_owned(), access_mode: AccessMode::ReadWriteOnce, class: None },
             grace: Duration::from_secs(10),
             ready_within: Duration::from_secs(60),
             tls: Tls::Off,
@@ -56,19 +51,14 @@ pub(crate) fn plan(faults: usize) -> Plan {
         faults: (1..=faults)
             .map(|n| PlannedFault {
                 id: format!("pod-kill-{n}"),
-                spec: FaultSpec::PodKill {
-                    grace: Grace::Of(Duration::ZERO),
-                },
+                spec: FaultSpec::PodKill { grace: Grace::Of(Duration::ZERO) },
                 at: Duration::from_millis(1_000 + 5_000 * (n as u64 - 1)),
                 recover_within: Duration::from_secs(30),
             })
             .collect(),
         expect: Expect {
             lost_commits: 0,
-            reconnect: ReconnectTarget {
-                p99: Some(Duration::from_secs(2)),
-                max: Duration::from_secs(3),
-            },
+            reconnect: ReconnectTarget { p99: Some(Duration::from_secs(2)), max: Duration::from_secs(3) },
             claims: BTreeSet::from([Claim::Ha2, Claim::Ha3, Claim::Ha5, Claim::Ha6, Claim::Ha7]),
             overlap_allowed: false,
         },
@@ -85,11 +75,7 @@ pub(crate) fn pod(uid: &str, state: ContainerState, ready: bool) -> PodSeen {
         name: format!("sql-{uid}"),
         node: Some("node-1".to_owned()),
         ip: Some("10.0.0.1".to_owned()),
-        owner: Some(OwnerSeen {
-            kind: "ReplicaSet".to_owned(),
-            name: "sql-6d4".to_owned(),
-            uid: "rs-1".to_owned(),
-        }),
+        owner: Some(OwnerSeen { kind: "ReplicaSet".to_owned(), name: "sql-6d4".to_owned(), uid: "rs-1".to_owned() }),
         phase: "Running".to_owned(),
         ready,
         terminating: false,
@@ -116,10 +102,7 @@ pub(crate) fn running() -> ContainerState {
 }
 
 pub(crate) fn waiting() -> ContainerState {
-    ContainerState::Waiting {
-        reason: "ContainerCreating".to_owned(),
-        message: String::new(),
-    }
+    ContainerState::Waiting { reason: "ContainerCreating".to_owned(), message: String::new() }
 }
 
 pub(crate) fn identity(pod_uid: &str) -> TargetIdentity {
@@ -138,11 +121,7 @@ pub(crate) fn identity(pod_uid: &str) -> TargetIdentity {
             storage_class: "standard".to_owned(),
             bound_to_node: None,
         },
-        controller: ControllerSeen {
-            kind: "Deployment".to_owned(),
-            name: "sql".to_owned(),
-            uid: "deploy-1".to_owned(),
-        },
+        controller: ControllerSeen { kind: "Deployment".to_owned(), name: "sql".to_owned(), uid: "deploy-1".to_owned() },
         pod_uid: pod_uid.to_owned(),
         node: "node-1".to_owned(),
     }
@@ -163,11 +142,7 @@ fn endpoint(uid: &str) -> EventKind {
 impl RunBuilder {
     /// Two pod kills, each with an outage of 650 ms, and every commit read back.
     pub(crate) fn passing() -> Self {
-        let mut run = RunBuilder {
-            plan: plan(2),
-            events: Vec::new(),
-            history: HistoryBuilder::new(),
-        };
+        let mut run = RunBuilder { plan: plan(2), events: Vec::new(), history: HistoryBuilder::new() };
         run.begin();
         for n in 1..=2 {
             run.fault(n, 3_000 + 5_000 * (n - 1));
@@ -191,9 +166,7 @@ impl RunBuilder {
 
     pub(crate) fn at(&mut self, ms: u64, kind: EventKind) {
         let time_ns = ms * MS;
-        let at = self
-            .events
-            .partition_point(|event| event.time_ns <= time_ns);
+        let at = self.events.partition_point(|event| event.time_ns <= time_ns);
         self.events.insert(at, Event { time_ns, kind });
     }
 
@@ -204,8 +177,7 @@ impl RunBuilder {
         let value = Value::Row(key, digest(key));
         let why = (kind != OpType::Ok).then(|| error(ErrorKind::Refused, None));
         self.history.now_ns = sent_ms * MS - MS;
-        self.history
-            .push(OpType::Invoke, process, f, value.clone(), None);
+        self.history.push(OpType::Invoke, process, f, value.clone(), None);
         self.history.now_ns = done_ms * MS - MS;
         self.history.push(kind, process, f, value, why);
     }
@@ -232,10 +204,7 @@ impl RunBuilder {
             provider: Provider::Sandbox,
             cluster: String::new(),
             namespace: "chaos-pod-kill".to_owned(),
-            harness: HarnessInfo {
-                version: "0.1.0".to_owned(),
-                commit: String::new(),
-            },
+            harness: HarnessInfo { version: "0.1.0".to_owned(), commit: String::new() },
         };
         self.at(0, EventKind::RunStarted { run });
         let version = "v1.34.0".to_owned();
@@ -245,12 +214,7 @@ impl RunBuilder {
         let first = pod("p0", running(), true);
         self.at(400, EventKind::Pod { change, pod: first });
         self.at(410, endpoint("p0"));
-        let engine = EngineInfo {
-            name: "tds-sqlite".to_owned(),
-            version: "0.1.0".to_owned(),
-            banner: String::new(),
-            started_at: None,
-        };
+        let engine = EngineInfo { name: "tds-sqlite".to_owned(), version: "0.1.0".to_owned(), banner: String::new(), started_at: None };
         self.at(450, EventKind::EngineSeen { engine });
         self.phase(Phase::SteadyState, 510, 900);
         self.identify(IdentityMoment::Before, 800, "p0");
@@ -259,35 +223,21 @@ impl RunBuilder {
 
     pub(crate) fn phase(&mut self, phase: Phase, from_ms: u64, to_ms: u64) {
         self.at(from_ms, EventKind::PhaseStarted { phase });
-        let finished = EventKind::PhaseFinished {
-            phase,
-            ok: true,
-            detail: String::new(),
-        };
+        let finished = EventKind::PhaseFinished { phase, ok: true, detail: String::new() };
         self.at(to_ms, finished);
     }
 
     fn identify(&mut self, moment: IdentityMoment, ms: u64, uid: &str) {
         let identity = identity(uid);
         self.at(ms, EventKind::TargetIdentified { moment, identity });
-        self.at(
-            ms,
-            EventKind::SentinelRead {
-                moment,
-                found: true,
-            },
-        );
+        self.at(ms, EventKind::SentinelRead { moment, found: true });
     }
 
     fn fault(&mut self, n: u64, start_ms: u64) {
         let fault = format!("pod-kill-{n}");
         let (old, new) = (format!("p{}", n - 1), format!("p{n}"));
-        let target = FaultTarget {
-            kind: "Pod".to_owned(),
-            name: format!("sql-{old}"),
-            uid: old.clone(),
-            node: "node-1".to_owned(),
-        };
+        let target =
+            FaultTarget { kind: "Pod".to_owned(), name: format!("sql-{old}"), uid: old.clone(), node: "node-1".to_owned(), owner: None };
         let started = EventKind::FaultStarted {
             fault: fault.clone(),
             kind: "pod-kill".to_owned(),
@@ -296,46 +246,22 @@ impl RunBuilder {
             reach: "process death".to_owned(),
         };
         self.at(start_ms, started);
-        let injected = EventKind::FaultInjected {
-            fault: fault.clone(),
-            in_flight: 3,
-        };
+        let injected = EventKind::FaultInjected { fault: fault.clone(), in_flight: 3 };
         self.at(start_ms + 5, injected);
         let pod_event = |change, pod| EventKind::Pod { change, pod };
-        self.at(
-            start_ms + 20,
-            pod_event(PodChange::Deleted, pod(&old, running(), true)),
-        );
-        self.at(
-            start_ms + 25,
-            EventKind::Endpoints {
-                endpoints: Vec::new(),
-            },
-        );
+        self.at(start_ms + 20, pod_event(PodChange::Deleted, pod(&old, running(), true)));
+        self.at(start_ms + 25, EventKind::Endpoints { endpoints: Vec::new() });
         let mut unscheduled = pod(&new, waiting(), false);
         unscheduled.node = None;
         self.at(start_ms + 40, pod_event(PodChange::Added, unscheduled));
         let change = PodChange::Modified;
-        self.at(
-            start_ms + 50,
-            pod_event(change, pod(&new, waiting(), false)),
-        );
-        self.at(
-            start_ms + 400,
-            pod_event(change, pod(&new, running(), false)),
-        );
-        for (stage, at) in [
-            (ProbeStage::Tcp, 500),
-            (ProbeStage::Login, 550),
-            (ProbeStage::Commit, 650),
-        ] {
+        self.at(start_ms + 50, pod_event(change, pod(&new, waiting(), false)));
+        self.at(start_ms + 400, pod_event(change, pod(&new, running(), false)));
+        for (stage, at) in [(ProbeStage::Tcp, 500), (ProbeStage::Login, 550), (ProbeStage::Commit, 650)] {
             let attempt_ns = (start_ms + at - 1) * MS;
             self.at(start_ms + at, EventKind::Probe { stage, attempt_ns });
         }
-        self.at(
-            start_ms + 600,
-            pod_event(change, pod(&new, running(), true)),
-        );
+        self.at(start_ms + 600, pod_event(change, pod(&new, running(), true)));
         self.at(start_ms + 620, endpoint(&new));
         let attested = EventKind::FaultAttested {
             fault: fault.clone(),
@@ -343,11 +269,7 @@ impl RunBuilder {
             evidence: vec![format!("pod {old} is gone, {new} replaced it")],
         };
         self.at(start_ms + 640, attested);
-        let recovered = EventKind::FaultRecovered {
-            fault: fault.clone(),
-            recovered: true,
-            detail: String::new(),
-        };
+        let recovered = EventKind::FaultRecovered { fault: fault.clone(), recovered: true, detail: String::new() };
         self.at(start_ms + 700, recovered);
         let detail = "nothing to undo".to_owned();
         self.at(start_ms + 701, EventKind::FaultHealed { fault, detail });
@@ -359,15 +281,8 @@ impl RunBuilder {
         self.phase(Phase::ColdRestart, 13_200, 13_900);
         self.phase(Phase::FinalRead, 13_950, 14_900);
         self.identify(IdentityMoment::After, 14_910, "p2");
-        for (name, outcome) in [
-            ("database-state", FactOutcome::Good),
-            ("dbcc-checkdb", FactOutcome::Unsupported),
-        ] {
-            let fact = EngineFact {
-                name: name.to_owned(),
-                outcome,
-                detail: String::new(),
-            };
+        for (name, outcome) in [("database-state", FactOutcome::Good), ("dbcc-checkdb", FactOutcome::Unsupported)] {
+            let fact = EngineFact { name: name.to_owned(), outcome, detail: String::new() };
             self.at(14_920, EventKind::EngineFact { fact });
         }
         let load = EventKind::LoadSummary {
@@ -395,10 +310,7 @@ impl RunBuilder {
         for event in &self.events {
             event.write_line(&mut timeline);
         }
-        for (name, bytes) in [
-            ("history.jsonl", self.history.lines()),
-            ("timeline.jsonl", timeline),
-        ] {
+        for (name, bytes) in [("history.jsonl", self.history.lines()), ("timeline.jsonl", timeline)] {
             std::fs::write(folder.path().join(name), bytes).expect("it can be written");
         }
         folder

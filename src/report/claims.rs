@@ -8,8 +8,7 @@ use crate::check::Check;
 use crate::experiment::{Expect, Plan};
 use crate::measure::Episode;
 use crate::model::{
-    Claim, ContainerSeen, ContainerState, Event, EventKind, IdentityMoment, Millis, PodChange,
-    PodSeen, ServiceSeen, Verdict,
+    Claim, ContainerSeen, ContainerState, Event, EventKind, IdentityMoment, Millis, PodChange, PodSeen, ServiceSeen, Verdict,
 };
 
 use super::model::{ClaimReport, FaultReport, ProofOp};
@@ -36,8 +35,7 @@ impl Ruling {
         if self.0.is_empty() {
             self.add(Verdict::Unknown, "no fault of this run exercised it");
         }
-        self.0
-            .sort_by_key(|&(verdict, _)| std::cmp::Reverse(verdict));
+        self.0.sort_by_key(|&(verdict, _)| std::cmp::Reverse(verdict));
         ClaimReport {
             id: claim,
             statement: claim.statement().to_owned(),
@@ -67,12 +65,7 @@ enum Aim {
 
 impl Exercise<'_> {
     fn aim(&self) -> Aim {
-        match self
-            .fault
-            .target
-            .as_ref()
-            .map(|target| target.kind.as_str())
-        {
+        match self.fault.target.as_ref().map(|target| target.kind.as_str()) {
             Some("Container" | "Process") => Aim::Container,
             Some("Pod") => Aim::Pod,
             Some("Node") => Aim::Node,
@@ -95,10 +88,7 @@ impl Exercise<'_> {
     /// The states in the window of pods that were not there before it.
     fn new_pods(&self) -> impl Iterator<Item = &PodSeen> {
         pods(self.during)
-            .filter(|(change, pod)| {
-                *change != PodChange::Deleted
-                    && !pods(self.before).any(|(_, old)| old.uid == pod.uid)
-            })
+            .filter(|(change, pod)| *change != PodChange::Deleted && !pods(self.before).any(|(_, old)| old.uid == pod.uid))
             .map(|(_, pod)| pod)
     }
 
@@ -146,28 +136,15 @@ fn exercises<'a>(exhibits: &Exhibits<'a>) -> Vec<Exercise<'a>> {
         .iter()
         .filter(|fault| fault.injected_at_ms.is_some() && fault.attested == Some(true))
         .filter_map(|fault| {
-            let episode = exhibits
-                .episodes
-                .iter()
-                .find(|episode| episode.window.fault == fault.id)?;
+            let episode = exhibits.episodes.iter().find(|episode| episode.window.fault == fault.id)?;
             let at = events.partition_point(|event| event.time_ns < episode.window.start_ns);
             let end = events.partition_point(|event| event.time_ns < episode.window.end_ns);
-            Some(Exercise {
-                fault,
-                episode,
-                before: &events[..at],
-                during: &events[at..end.max(at)],
-            })
+            Some(Exercise { fault, episode, before: &events[..at], during: &events[at..end.max(at)] })
         })
         .collect()
 }
 
-fn each(
-    exercises: &[Exercise<'_>],
-    aim: Aim,
-    ruling: &mut Ruling,
-    judge: impl Fn(&Exercise<'_>) -> (Verdict, String),
-) {
+fn each(exercises: &[Exercise<'_>], aim: Aim, ruling: &mut Ruling, judge: impl Fn(&Exercise<'_>) -> (Verdict, String)) {
     for exercise in exercises.iter().filter(|exercise| exercise.aim() == aim) {
         let (verdict, said) = judge(exercise);
         ruling.add(verdict, format!("{}: {said}", exercise.fault.id));
@@ -177,10 +154,7 @@ fn each(
 /// HA-1.
 fn restarted(exercise: &Exercise<'_>) -> (Verdict, String) {
     let Some(old) = exercise.old_pod() else {
-        return (
-            Verdict::Unknown,
-            "the pod was not seen before the fault".to_owned(),
-        );
+        return (Verdict::Unknown, "the pod was not seen before the fault".to_owned());
     };
     let runs = |container: &ContainerSeen| {
         let before = old.containers.iter().find(|c| c.name == container.name)?;
@@ -188,41 +162,24 @@ fn restarted(exercise: &Exercise<'_>) -> (Verdict, String) {
         (running && container.id != before.id && container.restarts > before.restarts)
             .then(|| format!("restarts {} → {}", before.restarts, container.restarts))
     };
-    let restart = pods(exercise.during)
-        .filter(|(_, pod)| pod.uid == old.uid)
-        .find_map(|(_, pod)| pod.containers.iter().find_map(runs));
+    let restart = pods(exercise.during).filter(|(_, pod)| pod.uid == old.uid).find_map(|(_, pod)| pod.containers.iter().find_map(runs));
     match restart {
-        Some(restart) => (
-            Verdict::Valid,
-            format!("a new container runs in pod {}, {restart}", old.name),
-        ),
-        None => (
-            exercise.absent(),
-            format!("no new container was seen running in pod {}", old.name),
-        ),
+        Some(restart) => (Verdict::Valid, format!("a new container runs in pod {}, {restart}", old.name)),
+        None => (exercise.absent(), format!("no new container was seen running in pod {}", old.name)),
     }
 }
 
 /// HA-2.
 fn replaced(exercise: &Exercise<'_>) -> (Verdict, String) {
     let Some(owner) = exercise.old_pod().and_then(|pod| pod.owner.as_ref()) else {
-        return (
-            Verdict::Unknown,
-            "the owner of the pod was not seen before the fault".to_owned(),
-        );
+        return (Verdict::Unknown, "the owner of the pod was not seen before the fault".to_owned());
     };
     let mut foreign = None;
     let mut unready = None;
     for pod in exercise.new_pods() {
         match &pod.owner {
             Some(new) if new.uid == owner.uid && pod.ready => {
-                return (
-                    Verdict::Valid,
-                    format!(
-                        "pod {} of the same {} {} became ready",
-                        pod.name, owner.kind, owner.name
-                    ),
-                );
+                return (Verdict::Valid, format!("pod {} of the same {} {} became ready", pod.name, owner.kind, owner.name));
             }
             Some(new) if new.uid == owner.uid => unready = Some(pod),
             _ if pod.ready => foreign = Some(pod),
@@ -230,21 +187,8 @@ fn replaced(exercise: &Exercise<'_>) -> (Verdict, String) {
         }
     }
     match (foreign, unready) {
-        (Some(pod), _) => (
-            Verdict::Invalid,
-            format!(
-                "pod {} took over and is not owned by {} {}",
-                pod.name, owner.kind, owner.name
-            ),
-        ),
-        (None, Some(pod)) => (
-            exercise.absent(),
-            format!(
-                "pod {} came and did not become ready ({})",
-                pod.name,
-                state(pod)
-            ),
-        ),
+        (Some(pod), _) => (Verdict::Invalid, format!("pod {} took over and is not owned by {} {}", pod.name, owner.kind, owner.name)),
+        (None, Some(pod)) => (exercise.absent(), format!("pod {} came and did not become ready ({})", pod.name, state(pod))),
         (None, None) => (exercise.absent(), "no new pod came".to_owned()),
     }
 }
@@ -263,18 +207,12 @@ fn state(pod: &PodSeen) -> String {
 
 /// HA-3.
 fn same_storage(exhibits: &Exhibits<'_>, exercises: &[Exercise<'_>], ruling: &mut Ruling) {
-    let replaced = exercises
-        .iter()
-        .filter(|exercise| exercise.aim() == Aim::Pod || exercise.aim() == Aim::Node)
-        .count();
+    let replaced = exercises.iter().filter(|exercise| exercise.aim() == Aim::Pod || exercise.aim() == Aim::Node).count();
     if replaced == 0 {
         return;
     }
     cite(exhibits.checks, "volume", ruling);
-    ruling.add(
-        Verdict::Valid,
-        format!("over {replaced} pods that were replaced"),
-    );
+    ruling.add(Verdict::Valid, format!("over {replaced} pods that were replaced"));
 }
 
 fn cite(checks: &[Check], name: &str, ruling: &mut Ruling) {
@@ -293,34 +231,19 @@ fn cite(checks: &[Check], name: &str, ruling: &mut Ruling) {
 
 /// HA-4.
 fn moved(exercise: &Exercise<'_>) -> (Verdict, String) {
-    let failed = exercise
-        .fault
-        .target
-        .as_ref()
-        .map_or("", |t| t.name.as_str());
+    let failed = exercise.fault.target.as_ref().map_or("", |t| t.name.as_str());
     let mut ready = exercise.new_pods().filter(|pod| pod.ready);
     let Some(pod) = ready.find(|pod| pod.node.is_some()) else {
         let last = exercise.new_pods().last();
-        let seen = last.map_or_else(
-            || "no new pod came".to_owned(),
-            |pod| format!("pod {} did not become ready ({})", pod.name, state(pod)),
-        );
+        let seen =
+            last.map_or_else(|| "no new pod came".to_owned(), |pod| format!("pod {} did not become ready ({})", pod.name, state(pod)));
         return (exercise.absent(), seen);
     };
     let node = pod.node.as_deref().unwrap_or("");
     if node == failed {
-        (
-            Verdict::Invalid,
-            format!("pod {} started on {node} again", pod.name),
-        )
+        (Verdict::Invalid, format!("pod {} started on {node} again", pod.name))
     } else {
-        (
-            Verdict::Valid,
-            format!(
-                "pod {} became ready on {node} instead of {failed}",
-                pod.name
-            ),
-        )
+        (Verdict::Valid, format!("pod {} became ready on {node} instead of {failed}", pod.name))
     }
 }
 
@@ -330,44 +253,23 @@ fn same_address(exhibits: &Exhibits<'_>, exercises: &[Exercise<'_>], ruling: &mu
         return;
     }
     let service = |wanted| -> Option<&ServiceSeen> {
-        exhibits
-            .events
-            .iter()
-            .rev()
-            .find_map(|event| match &event.kind {
-                EventKind::TargetIdentified { moment, identity } if *moment == wanted => {
-                    Some(&identity.service)
-                }
-                _ => None,
-            })
+        exhibits.events.iter().rev().find_map(|event| match &event.kind {
+            EventKind::TargetIdentified { moment, identity } if *moment == wanted => Some(&identity.service),
+            _ => None,
+        })
     };
-    match (
-        service(IdentityMoment::Before),
-        service(IdentityMoment::After),
-    ) {
+    match (service(IdentityMoment::Before), service(IdentityMoment::After)) {
         (Some(before), Some(after)) => {
             if before.uid != after.uid || before.cluster_ip != after.cluster_ip {
                 ruling.add(
                     Verdict::Invalid,
-                    format!(
-                        "Service {} had address {} and has {}",
-                        before.name, before.cluster_ip, after.cluster_ip
-                    ),
+                    format!("Service {} had address {} and has {}", before.name, before.cluster_ip, after.cluster_ip),
                 );
             } else {
-                ruling.add(
-                    Verdict::Valid,
-                    format!(
-                        "Service {} kept its address {}",
-                        before.name, before.cluster_ip
-                    ),
-                );
+                ruling.add(Verdict::Valid, format!("Service {} kept its address {}", before.name, before.cluster_ip));
             }
         }
-        _ => ruling.add(
-            Verdict::Unknown,
-            "the Service was not identified both before and after the faults",
-        ),
+        _ => ruling.add(Verdict::Unknown, "the Service was not identified both before and after the faults"),
     }
     let mut through = 0;
     for exercise in exercises {
@@ -377,23 +279,11 @@ fn same_address(exhibits: &Exhibits<'_>, exercises: &[Exercise<'_>], ruling: &mu
         } else {
             // Without an outage nobody can say that clients were cut off: there was no workload.
             let verdict = outage.map_or(Verdict::Unknown, |_| exercise.absent());
-            ruling.add(
-                verdict,
-                format!(
-                    "{}: no commit came through the Service after it",
-                    exercise.fault.id
-                ),
-            );
+            ruling.add(verdict, format!("{}: no commit came through the Service after it", exercise.fault.id));
         }
     }
     if through > 0 {
-        ruling.add(
-            Verdict::Valid,
-            format!(
-                "commits came through it after {through} of {} faults",
-                exercises.len()
-            ),
-        );
+        ruling.add(Verdict::Valid, format!("commits came through it after {through} of {} faults", exercises.len()));
     }
 }
 
@@ -423,30 +313,14 @@ fn back_in_time(expect: &Expect, exercises: &[Exercise<'_>], ruling: &mut Ruling
         let max = Millis::from_ns(max_ns);
         if exercise.fault.recovered == Some(false) {
             let seen = &exercise.fault.last_seen;
-            ruling.add(
-                Verdict::Invalid,
-                format!("{id}: the target did not recover; last seen: {seen}"),
-            );
+            ruling.add(Verdict::Invalid, format!("{id}: the target did not recover; last seen: {seen}"));
         } else if episode.outage.is_some_and(|outage| !outage.ended) {
-            let verdict = if length_ns > max_ns {
-                Verdict::Invalid
-            } else {
-                Verdict::Unknown
-            };
-            ruling.add(
-                verdict,
-                format!("{id}: clients were not back {length} after their last commit, when nobody looked any more"),
-            );
+            let verdict = if length_ns > max_ns { Verdict::Invalid } else { Verdict::Unknown };
+            ruling.add(verdict, format!("{id}: clients were not back {length} after their last commit, when nobody looked any more"));
         } else if length_ns > max_ns {
-            ruling.add(
-                Verdict::Invalid,
-                format!("{id}: clients were cut off for {length}, allowed are {max}"),
-            );
+            ruling.add(Verdict::Invalid, format!("{id}: clients were cut off for {length}, allowed are {max}"));
         } else if episode.commits == 0 {
-            ruling.add(
-                Verdict::Unknown,
-                format!("{id}: no client committed or failed"),
-            );
+            ruling.add(Verdict::Unknown, format!("{id}: no client committed or failed"));
         }
     }
     outages.sort_unstable();
@@ -459,21 +333,10 @@ fn back_in_time(expect: &Expect, exercises: &[Exercise<'_>], ruling: &mut Ruling
     {
         ruling.add(
             Verdict::Invalid,
-            format!(
-                "the 99th percentile of n = {n} outages is {}, allowed are {}",
-                Millis::from_ns(p99_ns),
-                Millis::from_ns(nanos(p99))
-            ),
+            format!("the 99th percentile of n = {n} outages is {}, allowed are {}", Millis::from_ns(p99_ns), Millis::from_ns(nanos(p99))),
         );
     }
-    ruling.add(
-        Verdict::Valid,
-        format!(
-            "longest of n = {n} outages {}, allowed {}",
-            Millis::from_ns(longest),
-            Millis::from_ns(max_ns)
-        ),
-    );
+    ruling.add(Verdict::Valid, format!("longest of n = {n} outages {}, allowed {}", Millis::from_ns(longest), Millis::from_ns(max_ns)));
 }
 
 fn nanos(duration: Duration) -> u64 {
@@ -483,11 +346,5 @@ fn nanos(duration: Duration) -> u64 {
 /// Ops as a reader finds them again.
 pub(super) fn proof_op(line: &[u8]) -> Option<ProofOp> {
     let op = crate::model::Op::parse(line).ok()?;
-    Some(ProofOp {
-        index: op.index,
-        time_ms: Millis::from_ns(op.time_ns),
-        kind: op.kind,
-        process: op.process,
-        f: op.f.word().to_owned(),
-    })
+    Some(ProofOp { index: op.index, time_ms: Millis::from_ns(op.time_ns), kind: op.kind, process: op.process, f: op.f.word().to_owned() })
 }

@@ -35,18 +35,9 @@ pub(super) struct History {
 
 impl History {
     /// Hands every transition to `take`, in order, with the invoke that it ends. A missing file is an empty history.
-    pub(super) fn read(
-        path: &Path,
-        mut take: impl FnMut(&OpView<'_>, Option<&Begun>),
-    ) -> io::Result<History> {
-        let mut history = History {
-            path: path.to_owned(),
-            lines: 0,
-            torn_bytes: 0,
-            damage: None,
-            open: OpenOps::default(),
-            offsets: Vec::new(),
-        };
+    pub(super) fn read(path: &Path, mut take: impl FnMut(&OpView<'_>, Option<&Begun>)) -> io::Result<History> {
+        let mut history =
+            History { path: path.to_owned(), lines: 0, torn_bytes: 0, damage: None, open: OpenOps::default(), offsets: Vec::new() };
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(history),
@@ -63,11 +54,7 @@ impl History {
         Ok(history)
     }
 
-    fn fold(
-        &mut self,
-        blocks: Receiver<io::Result<Vec<u8>>>,
-        take: &mut impl FnMut(&OpView<'_>, Option<&Begun>),
-    ) -> io::Result<()> {
+    fn fold(&mut self, blocks: Receiver<io::Result<Vec<u8>>>, take: &mut impl FnMut(&OpView<'_>, Option<&Begun>)) -> io::Result<()> {
         let mut scanner = Scanner::new();
         let mut offset: u64 = 0;
         for block in blocks {
@@ -85,12 +72,7 @@ impl History {
                         Err(why) => self.damage = Some(why),
                     },
                     Ok(op) => {
-                        self.damage = Some(format!(
-                            "line {} has index {} instead of {}",
-                            self.lines + 1,
-                            op.index,
-                            self.lines
-                        ));
+                        self.damage = Some(format!("line {} has index {} instead of {}", self.lines + 1, op.index, self.lines));
                     }
                     Err(_) if !ended => {
                         self.torn_bytes = taken as u64;
@@ -111,11 +93,7 @@ impl History {
 
     /// Reads the lines with these indices again.
     pub(super) fn lookup(&self, indices: &[u64]) -> io::Result<BTreeMap<u64, Vec<u8>>> {
-        let mut wanted: Vec<u64> = indices
-            .iter()
-            .copied()
-            .filter(|&i| i < self.lines)
-            .collect();
+        let mut wanted: Vec<u64> = indices.iter().copied().filter(|&i| i < self.lines).collect();
         wanted.sort_unstable();
         wanted.dedup();
         let mut found = BTreeMap::new();
@@ -187,8 +165,7 @@ mod tests {
 
     fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
-        file.write_all(bytes)
-            .expect("a temporary file can be written");
+        file.write_all(bytes).expect("a temporary file can be written");
         file
     }
 
@@ -234,11 +211,7 @@ mod tests {
         let mut twice = good.clone();
         twice.ops[2].process = 1;
         twice.ops[1].process = 2;
-        for (bytes, why) in [
-            (bad, "line 1"),
-            (gap.lines(), "index 3 instead of 2"),
-            (twice.lines(), "without having begun"),
-        ] {
+        for (bytes, why) in [(bad, "line 1"), (gap.lines(), "index 3 instead of 2"), (twice.lines(), "without having begun")] {
             let (history, _) = read(&bytes);
             let damage = history.damage.expect("it is damaged");
             assert!(damage.contains(why), "{damage}");

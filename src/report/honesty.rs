@@ -35,12 +35,7 @@ pub(super) fn reasons(record: &Record<'_>) -> (Vec<String>, Vec<String>) {
     if record.plan.expect.claims.is_empty() {
         reasons.push("the experiment expects no claim, so nothing decides the verdict".to_owned());
     }
-    if record.ended
-        && !record
-            .events
-            .iter()
-            .any(|event| event.kind == EventKind::RunFinished)
-    {
+    if record.ended && !record.events.iter().any(|event| event.kind == EventKind::RunFinished) {
         reasons.push("the run did not reach its end".to_owned());
     }
     (reasons, notes)
@@ -56,16 +51,8 @@ fn signals(record: &Record<'_>, reasons: &mut Vec<String>) {
                 reasons.push(format!("the harness failed: {message}"));
             }
             // What is left in the cluster is told by the exit code, not by the verdict.
-            EventKind::PhaseFinished {
-                phase,
-                ok: false,
-                detail,
-            } if !matches!(phase, Phase::CleanUp | Phase::LeakCheck) => {
-                let why = if detail.is_empty() {
-                    String::new()
-                } else {
-                    format!(": {detail}")
-                };
+            EventKind::PhaseFinished { phase, ok: false, detail } if !matches!(phase, Phase::CleanUp | Phase::LeakCheck) => {
+                let why = if detail.is_empty() { String::new() } else { format!(": {detail}") };
                 reasons.push(format!("{} did not succeed{why}", phase.title()));
             }
             _ => {}
@@ -74,19 +61,12 @@ fn signals(record: &Record<'_>, reasons: &mut Vec<String>) {
 }
 
 fn faults(record: &Record<'_>, reasons: &mut Vec<String>, notes: &mut Vec<String>) {
-    let injected: Vec<&FaultReport> = record
-        .faults
-        .iter()
-        .filter(|fault| fault.injected_at_ms.is_some())
-        .collect();
+    let injected: Vec<&FaultReport> = record.faults.iter().filter(|fault| fault.injected_at_ms.is_some()).collect();
     let planned = record.plan.faults.len();
     if injected.is_empty() {
         reasons.push("no fault was injected".to_owned());
     } else if injected.len() < planned {
-        reasons.push(format!(
-            "{} of {planned} planned faults were injected",
-            injected.len()
-        ));
+        reasons.push(format!("{} of {planned} planned faults were injected", injected.len()));
     }
     for fault in record.faults {
         let id = &fault.id;
@@ -98,32 +78,22 @@ fn faults(record: &Record<'_>, reasons: &mut Vec<String>, notes: &mut Vec<String
         }
         match fault.attested {
             Some(true) => {}
-            Some(false) => reasons.push(format!(
-                "{id} was injected and did not take effect: {}",
-                fault.evidence.join("; ")
-            )),
+            Some(false) => reasons.push(format!("{id} was injected and did not take effect: {}", fault.evidence.join("; "))),
             None => reasons.push(format!("whether {id} took effect was not attested")),
         }
         match fault.recovered {
             Some(true) => {}
             // With HA-7 expected the claim says so already, and fails.
             Some(false) if record.plan.expect.claims.contains(&Claim::Ha7) => {}
-            Some(false) => reasons.push(format!(
-                "the target did not recover from {id}; last seen: {}",
-                fault.last_seen
-            )),
-            None => reasons.push(format!(
-                "whether the target recovered from {id} was not seen"
-            )),
+            Some(false) => reasons.push(format!("the target did not recover from {id}; last seen: {}", fault.last_seen)),
+            None => reasons.push(format!("whether the target recovered from {id} was not seen")),
         }
         if fault.in_flight == Some(0) {
             notes.push(format!("no op was in flight when {id} hit"));
         }
     }
     if !injected.is_empty() && injected.iter().all(|fault| fault.in_flight == Some(0)) {
-        reasons.push(
-            "no op was in flight when any of the faults hit, so nothing was at stake".to_owned(),
-        );
+        reasons.push("no op was in flight when any of the faults hit, so nothing was at stake".to_owned());
         notes.clear();
     }
 }
@@ -138,16 +108,12 @@ fn workload(record: &Record<'_>, reasons: &mut Vec<String>) {
 
 fn reading(record: &Record<'_>, reasons: &mut Vec<String>) {
     let finished = |wanted: Phase| {
-        record.events.iter().any(|event| {
-            matches!(&event.kind, EventKind::PhaseFinished { phase, ok: true, .. } if *phase == wanted)
-        })
+        record.events.iter().any(|event| matches!(&event.kind, EventKind::PhaseFinished { phase, ok: true, .. } if *phase == wanted))
     };
     if !finished(Phase::FinalRead) {
         reasons.push("the rows were not read to the end".to_owned());
     }
     if record.plan.cold_read && !finished(Phase::ColdRestart) {
-        reasons.push(
-            "the database was not restarted before the final read, so rows may have come from its memory".to_owned(),
-        );
+        reasons.push("the database was not restarted before the final read, so rows may have come from its memory".to_owned());
     }
 }

@@ -59,10 +59,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
     let timeline = read_timeline(dir)?;
     let events = &timeline.events;
     let history_path = dir.join("history.jsonl");
-    let read_error = |source| JudgeError::Read {
-        path: history_path.clone(),
-        source,
-    };
+    let read_error = |source| JudgeError::Read { path: history_path.clone(), source };
 
     let mut checkers = op_checkers(plan);
     let mut latency = LatencyRecorder::new();
@@ -79,13 +76,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
     let episodes = recorder.finish();
     let found = checks(checkers, events, plan, history.damage.as_deref());
     let faults = accounts::faults(events);
-    let claims = claims(&Exhibits {
-        plan,
-        events,
-        faults: &faults,
-        episodes: &episodes,
-        checks: &found,
-    });
+    let claims = claims(&Exhibits { plan, events, faults: &faults, episodes: &episodes, checks: &found });
     let damage = [("history", &history.damage), ("timeline", &timeline.damage)]
         .into_iter()
         .filter_map(|(what, damage)| {
@@ -93,15 +84,8 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
             Some(format!("the {what} cannot be trusted: {damage}"))
         })
         .collect();
-    let (doubts, notes) = reasons(&Record {
-        plan,
-        events,
-        faults: &faults,
-        transitions: history.lines,
-        commits: latency.commits(),
-        damage,
-        ended,
-    });
+    let (doubts, notes) =
+        reasons(&Record { plan, events, faults: &faults, transitions: history.lines, commits: latency.commits(), damage, ended });
     let (verdict, reasons) = verdict(&claims, doubts);
     let run = accounts::run(events, plan);
     let limits = limits(plan, &run, events, &faults);
@@ -134,9 +118,7 @@ fn read_timeline(dir: &Path) -> Result<Timeline, JudgeError> {
     let path = dir.join("timeline.jsonl");
     Timeline::read(&path).map_err(|source| {
         if source.kind() == io::ErrorKind::NotFound {
-            JudgeError::NotARun {
-                path: dir.to_owned(),
-            }
+            JudgeError::NotARun { path: dir.to_owned() }
         } else {
             JudgeError::Read { path, source }
         }
@@ -152,28 +134,19 @@ fn op_checkers(plan: &Plan) -> Vec<Guarded> {
     checkers.into_iter().map(Guarded::new).collect()
 }
 
-fn checks(
-    checkers: Vec<Guarded>,
-    events: &[Event],
-    plan: &Plan,
-    damage: Option<&str>,
-) -> Vec<Check> {
+fn checks(checkers: Vec<Guarded>, events: &[Event], plan: &Plan, damage: Option<&str>) -> Vec<Check> {
     let mut checks: Vec<Check> = checkers
         .into_iter()
         .map(Guarded::finish)
         .map(|check| match damage {
             // What was read up to the damage is shown; it decides nothing.
-            Some(damage) => Check {
-                verdict: Verdict::Unknown,
-                evidence: vec![format!("the history cannot be trusted: {damage}")],
-                ..check
-            },
+            Some(damage) => {
+                Check { verdict: Verdict::Unknown, evidence: vec![format!("the history cannot be trusted: {damage}")], ..check }
+            }
             None => check,
         })
         .collect();
-    checks.push(guarded("single-writer", || {
-        single_writer(events, plan.expect.overlap_allowed)
-    }));
+    checks.push(guarded("single-writer", || single_writer(events, plan.expect.overlap_allowed)));
     checks.push(guarded("volume", || volume(events)));
     checks
 }
@@ -181,11 +154,7 @@ fn checks(
 /// The worst of the claims that the experiment expects and of the doubts about the run.
 fn verdict(claims: &[ClaimReport], doubts: Vec<String>) -> (Outcome, Vec<String>) {
     let mut reasons = Vec::new();
-    let mut outcome = if doubts.is_empty() {
-        Outcome::Pass
-    } else {
-        Outcome::Inconclusive
-    };
+    let mut outcome = if doubts.is_empty() { Outcome::Pass } else { Outcome::Inconclusive };
     let mut undecided = Vec::new();
     for claim in claims.iter().filter(|claim| claim.expected) {
         outcome = outcome.max(Outcome::from(claim.verdict));
@@ -202,41 +171,22 @@ fn verdict(claims: &[ClaimReport], doubts: Vec<String>) -> (Outcome, Vec<String>
 }
 
 fn reconnect(episodes: &[Episode]) -> Repeats {
-    let times: Vec<(u64, bool)> = episodes
-        .iter()
-        .filter_map(|episode| episode.outage)
-        .map(|outage| (outage.length_ns(), outage.ended))
-        .collect();
+    let times: Vec<(u64, bool)> =
+        episodes.iter().filter_map(|episode| episode.outage).map(|outage| (outage.length_ns(), outage.ended)).collect();
     Repeats::of(&times)
 }
 
 /// Reads the ops that prove each anomaly.
 fn with_proof(checks: Vec<Check>, history: &History) -> io::Result<Vec<CheckReport>> {
-    let wanted: Vec<u64> = checks
-        .iter()
-        .flat_map(|check| &check.examples)
-        .flat_map(|found| found.proof.iter().copied())
-        .collect();
-    let ops: BTreeMap<_, _> = history
-        .lookup(&wanted)?
-        .into_iter()
-        .filter_map(|(index, line)| Some((index, proof_op(&line)?)))
-        .collect();
+    let wanted: Vec<u64> = checks.iter().flat_map(|check| &check.examples).flat_map(|found| found.proof.iter().copied()).collect();
+    let ops: BTreeMap<_, _> = history.lookup(&wanted)?.into_iter().filter_map(|(index, line)| Some((index, proof_op(&line)?))).collect();
     Ok(checks
         .into_iter()
         .map(|check| CheckReport {
             name: check.name.to_owned(),
-            decides: if check.name == "volume" {
-                Claim::Ha3
-            } else {
-                Claim::Ha6
-            },
+            decides: if check.name == "volume" { Claim::Ha3 } else { Claim::Ha6 },
             verdict: check.verdict,
-            counts: check
-                .counts
-                .into_iter()
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect(),
+            counts: check.counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
             evidence: check.evidence,
             examples: check
                 .examples
@@ -245,11 +195,7 @@ fn with_proof(checks: Vec<Check>, history: &History) -> io::Result<Vec<CheckRepo
                     class: found.class.to_owned(),
                     key: found.key,
                     detail: found.detail,
-                    ops: found
-                        .proof
-                        .iter()
-                        .filter_map(|index| ops.get(index).cloned())
-                        .collect(),
+                    ops: found.proof.iter().filter_map(|index| ops.get(index).cloned()).collect(),
                 })
                 .collect(),
         })
@@ -257,15 +203,8 @@ fn with_proof(checks: Vec<Check>, history: &History) -> io::Result<Vec<CheckRepo
 }
 
 /// What a run's folder may hold beside the report itself.
-const RECORDED: [&str; 7] = [
-    "experiment.yaml",
-    "history.jsonl",
-    "timeline.jsonl",
-    "journal.jsonl",
-    "kube-events.jsonl",
-    "target.log",
-    "latency.hlog",
-];
+const RECORDED: [&str; 7] =
+    ["experiment.yaml", "history.jsonl", "timeline.jsonl", "journal.jsonl", "kube-events.jsonl", "target.log", "latency.hlog"];
 
 fn artifacts(dir: &Path) -> Vec<String> {
     RECORDED

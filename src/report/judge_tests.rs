@@ -2,25 +2,14 @@ use std::time::Duration;
 
 use super::super::build::{MS, RunBuilder, pod, running};
 use super::*;
-use crate::model::{
-    ContainerState, EventKind, F, IdentityMoment, LeakItem, OpType, Phase, PodChange,
-    TerminatedSeen,
-};
+use crate::model::{ContainerState, EventKind, F, IdentityMoment, LeakItem, OpType, Phase, PodChange, TerminatedSeen};
 
 fn claim(report: &Report, id: Claim) -> &ClaimReport {
-    report
-        .claims
-        .iter()
-        .find(|claim| claim.id == id)
-        .expect("every claim is reported")
+    report.claims.iter().find(|claim| claim.id == id).expect("every claim is reported")
 }
 
 fn check<'a>(report: &'a Report, name: &str) -> &'a CheckReport {
-    report
-        .checks
-        .iter()
-        .find(|check| check.name == name)
-        .expect("the check is reported")
+    report.checks.iter().find(|check| check.name == name).expect("the check is reported")
 }
 
 /// Judges a passing run that was changed, and wants this outcome with a reason that holds these words.
@@ -29,11 +18,7 @@ fn expect(outcome: Outcome, words: &str, change: impl FnOnce(&mut RunBuilder)) -
     change(&mut run);
     let report = run.judge();
     assert_eq!(report.outcome(), outcome, "{words}: {:#?}", report.reasons);
-    assert!(
-        report.reasons.iter().any(|reason| reason.contains(words)),
-        "{words}: {:#?}",
-        report.reasons
-    );
+    assert!(report.reasons.iter().any(|reason| reason.contains(words)), "{words}: {:#?}", report.reasons);
     report
 }
 
@@ -158,48 +143,31 @@ fn only_expected_claims_decide() {
 fn a_fault_that_did_not_take_effect_proves_nothing() {
     inconclusive("did not take effect", |run| {
         run.edit(|kind| {
-            if let EventKind::FaultAttested {
-                fault, attested, ..
-            } = kind
-            {
+            if let EventKind::FaultAttested { fault, attested, .. } = kind {
                 *attested = fault != "pod-kill-2";
             }
             true
         });
     });
     inconclusive("was not attested", |run| {
-        run.edit(
-            |kind| !matches!(kind, EventKind::FaultAttested { fault, .. } if fault == "pod-kill-2"),
-        );
+        run.edit(|kind| !matches!(kind, EventKind::FaultAttested { fault, .. } if fault == "pod-kill-2"));
     });
 }
 
 #[test]
 fn a_refused_fault_proves_nothing() {
     inconclusive("pod-kill-2 was refused: vanished", |run| {
-        run.edit(
-            |kind| !matches!(kind, EventKind::FaultInjected { fault, .. } if fault == "pod-kill-2"),
-        );
-        let refused = EventKind::FaultRefused {
-            fault: "pod-kill-2".to_owned(),
-            reason: "vanished".to_owned(),
-        };
+        run.edit(|kind| !matches!(kind, EventKind::FaultInjected { fault, .. } if fault == "pod-kill-2"));
+        let refused = EventKind::FaultRefused { fault: "pod-kill-2".to_owned(), reason: "vanished".to_owned() };
         run.at(8_001, refused);
     });
 }
 
 #[test]
 fn fewer_faults_than_planned_prove_nothing() {
-    inconclusive("2 of 3 planned faults", |run| {
-        run.plan = super::super::build::plan(3)
-    });
+    inconclusive("2 of 3 planned faults", |run| run.plan = super::super::build::plan(3));
     inconclusive("no fault was injected", |run| {
-        run.edit(|kind| {
-            !matches!(
-                kind,
-                EventKind::FaultStarted { .. } | EventKind::FaultInjected { .. }
-            )
-        });
+        run.edit(|kind| !matches!(kind, EventKind::FaultStarted { .. } | EventKind::FaultInjected { .. }));
     });
 }
 
@@ -243,26 +211,10 @@ fn without_a_final_read_nothing_is_decided() {
         run.history.ops.retain(|op| op.f != F::LedgerRead);
     });
     inconclusive("not read to the end", |run| {
-        run.edit(|kind| {
-            !matches!(
-                kind,
-                EventKind::PhaseFinished {
-                    phase: Phase::FinalRead,
-                    ..
-                }
-            )
-        });
+        run.edit(|kind| !matches!(kind, EventKind::PhaseFinished { phase: Phase::FinalRead, .. }));
     });
     inconclusive("memory", |run| {
-        run.edit(|kind| {
-            !matches!(
-                kind,
-                EventKind::PhaseFinished {
-                    phase: Phase::ColdRestart,
-                    ..
-                }
-            )
-        });
+        run.edit(|kind| !matches!(kind, EventKind::PhaseFinished { phase: Phase::ColdRestart, .. }));
     });
 }
 
@@ -281,12 +233,7 @@ fn an_interrupted_run_is_inconclusive() {
     });
     inconclusive("deploy did not succeed", |run| {
         run.edit(|kind| {
-            if let EventKind::PhaseFinished {
-                phase: Phase::Deploy,
-                ok,
-                ..
-            } = kind
-            {
+            if let EventKind::PhaseFinished { phase: Phase::Deploy, ok, .. } = kind {
                 *ok = false;
             }
             true
@@ -324,10 +271,7 @@ fn a_run_killed_in_the_middle_is_judged_by_what_was_recorded() {
 #[test]
 fn a_damaged_history_decides_nothing() {
     let run = RunBuilder::passing();
-    for (name, words) in [
-        ("history.jsonl", "the history cannot be trusted"),
-        ("timeline.jsonl", "the timeline cannot be trusted"),
-    ] {
+    for (name, words) in [("history.jsonl", "the history cannot be trusted"), ("timeline.jsonl", "the timeline cannot be trusted")] {
         let folder = run.write();
         let path = folder.path().join(name);
         let mut bytes = std::fs::read(&path).expect("it was written");
@@ -336,11 +280,7 @@ fn a_damaged_history_decides_nothing() {
         std::fs::write(&path, bytes).expect("it can be written");
         let report = judge(folder.path(), &run.plan).expect("it can be judged");
         assert_eq!(report.outcome(), Outcome::Inconclusive, "{name}");
-        assert!(
-            report.reasons.iter().any(|r| r.contains(words)),
-            "{:?}",
-            report.reasons
-        );
+        assert!(report.reasons.iter().any(|r| r.contains(words)), "{:?}", report.reasons);
     }
 }
 
@@ -353,11 +293,7 @@ fn an_experiment_that_expects_nothing_is_inconclusive() {
 fn a_target_that_does_not_recover_fails_with_what_was_last_seen() {
     let unrecovered = |run: &mut RunBuilder| {
         run.edit(|kind| {
-            if let EventKind::FaultRecovered {
-                fault,
-                recovered,
-                detail,
-            } = kind
+            if let EventKind::FaultRecovered { fault, recovered, detail } = kind
                 && fault == "pod-kill-2"
             {
                 *recovered = false;
@@ -388,11 +324,7 @@ fn an_outage_beyond_the_target_fails() {
 fn another_claim_or_a_missing_row_fails_the_storage() {
     fails("the volume changed", |run| {
         run.edit(|kind| {
-            if let EventKind::TargetIdentified {
-                moment: IdentityMoment::After,
-                identity,
-            } = kind
-            {
+            if let EventKind::TargetIdentified { moment: IdentityMoment::After, identity } = kind {
                 identity.claim.volume = "pv-2".to_owned();
             }
             true
@@ -400,11 +332,7 @@ fn another_claim_or_a_missing_row_fails_the_storage() {
     });
     fails("is gone or differs", |run| {
         run.edit(|kind| {
-            if let EventKind::SentinelRead {
-                moment: IdentityMoment::After,
-                found,
-            } = kind
-            {
+            if let EventKind::SentinelRead { moment: IdentityMoment::After, found } = kind {
                 *found = false;
             }
             true
@@ -419,26 +347,10 @@ fn another_claim_or_a_missing_row_fails_the_storage() {
         });
     });
     inconclusive("HA-3 is not decided", |run| {
-        run.edit(|kind| {
-            !matches!(
-                kind,
-                EventKind::SentinelRead {
-                    moment: IdentityMoment::After,
-                    ..
-                }
-            )
-        });
+        run.edit(|kind| !matches!(kind, EventKind::SentinelRead { moment: IdentityMoment::After, .. }));
     });
     inconclusive("HA-3 is not decided", |run| {
-        run.edit(|kind| {
-            !matches!(
-                kind,
-                EventKind::TargetIdentified {
-                    moment: IdentityMoment::After,
-                    ..
-                }
-            )
-        });
+        run.edit(|kind| !matches!(kind, EventKind::TargetIdentified { moment: IdentityMoment::After, .. }));
     });
 }
 
@@ -446,11 +358,7 @@ fn another_claim_or_a_missing_row_fails_the_storage() {
 fn another_service_address_fails() {
     fails("HA-5 does not hold", |run| {
         run.edit(|kind| {
-            if let EventKind::TargetIdentified {
-                moment: IdentityMoment::After,
-                identity,
-            } = kind
-            {
+            if let EventKind::TargetIdentified { moment: IdentityMoment::After, identity } = kind {
                 identity.service.cluster_ip = "10.96.0.10".to_owned();
             }
             true
@@ -478,18 +386,10 @@ fn a_pod_of_another_owner_fails() {
 
 /// Makes the old pod of the first fault live on beside the new one.
 fn overlapping(run: &mut RunBuilder, logs_lock: bool) {
-    run.edit(|kind| {
-        !matches!(kind, EventKind::Pod { change: PodChange::Deleted, pod } if pod.uid == "p0")
-    });
+    run.edit(|kind| !matches!(kind, EventKind::Pod { change: PodChange::Deleted, pod } if pod.uid == "p0"));
     let mut old = pod("p0", running(), true);
     old.terminating = true;
-    run.at(
-        3_020,
-        EventKind::Pod {
-            change: PodChange::Modified,
-            pod: old.clone(),
-        },
-    );
+    run.at(3_020, EventKind::Pod { change: PodChange::Modified, pod: old.clone() });
     old.containers[0].state = ContainerState::Terminated(TerminatedSeen {
         id: old.containers[0].id.clone(),
         exit_code: 137,
@@ -497,13 +397,7 @@ fn overlapping(run: &mut RunBuilder, logs_lock: bool) {
         started_at: None,
         finished_at: None,
     });
-    run.at(
-        4_400,
-        EventKind::Pod {
-            change: PodChange::Modified,
-            pod: old,
-        },
-    );
+    run.at(4_400, EventKind::Pod { change: PodChange::Modified, pod: old });
     if logs_lock {
         let line = "error 5120: the file is in use".to_owned();
         let container_id = "containerd://p1".to_owned();
@@ -550,14 +444,8 @@ fn the_kubelets_times_outweigh_the_arrivals() {
     };
     let started = "2026-11-24T19:46:10Z";
     assert_eq!(with_times(started, "2026-11-24T19:46:09Z"), Verdict::Valid);
-    assert_eq!(
-        with_times(started, "2026-11-24T19:46:10Z"),
-        Verdict::Unknown
-    );
-    assert_eq!(
-        with_times(started, "2026-11-24T19:46:11Z"),
-        Verdict::Invalid
-    );
+    assert_eq!(with_times(started, "2026-11-24T19:46:10Z"), Verdict::Unknown);
+    assert_eq!(with_times(started, "2026-11-24T19:46:11Z"), Verdict::Invalid);
 }
 
 #[test]
@@ -572,10 +460,8 @@ fn what_is_left_in_the_cluster_is_told_unless_it_was_kept() {
     for kept in [false, true] {
         let mut run = RunBuilder::passing();
         run.edit(|kind| !matches!(kind, EventKind::LeakCheck { .. }));
-        let left = vec![LeakItem {
-            what: "namespace/chaos-pod-kill".to_owned(),
-            mend: "kubectl delete namespace chaos-pod-kill".to_owned(),
-        }];
+        let left =
+            vec![LeakItem { what: "namespace/chaos-pod-kill".to_owned(), mend: "kubectl delete namespace chaos-pod-kill".to_owned() }];
         run.at(14_995, EventKind::LeakCheck { left, kept });
         let report = run.judge();
         assert_eq!(report.outcome(), Outcome::Pass);
@@ -599,13 +485,7 @@ fn a_container_fault_is_judged_by_its_restart() {
         let mut pod = pod(uid, running(), true);
         pod.containers[0].id = Some(format!("containerd://{uid}-again"));
         pod.containers[0].restarts = 1;
-        run.at(
-            at,
-            EventKind::Pod {
-                change: PodChange::Modified,
-                pod,
-            },
-        );
+        run.at(at, EventKind::Pod { change: PodChange::Modified, pod });
     }
     let report = run.judge();
     assert_eq!(claim(&report, Claim::Ha1).verdict, Verdict::Valid);
@@ -642,11 +522,7 @@ fn an_outage_nobody_saw_the_end_of_is_unknown_until_it_is_too_long() {
         run.plan.expect.reconnect.max = Duration::from_millis(max_ms);
         run.events.retain(|event| event.time_ns < 8_500 * MS);
         run.history.ops.retain(|op| op.time_ns < 8_500 * MS);
-        let attested = EventKind::FaultAttested {
-            fault: "pod-kill-2".to_owned(),
-            attested: true,
-            evidence: Vec::new(),
-        };
+        let attested = EventKind::FaultAttested { fault: "pod-kill-2".to_owned(), attested: true, evidence: Vec::new() };
         run.at(8_499, attested);
         run.judge()
     };
@@ -660,18 +536,8 @@ fn an_outage_nobody_saw_the_end_of_is_unknown_until_it_is_too_long() {
 #[test]
 fn limits_speak_of_what_ran() {
     let report = RunBuilder::passing().judge();
-    for words in [
-        "sandbox",
-        "stand-in engine",
-        "when the power fails",
-        "dbcc-checkdb",
-        "few",
-    ] {
-        assert!(
-            report.limits.iter().any(|limit| limit.contains(words)),
-            "{words}: {:?}",
-            report.limits
-        );
+    for words in ["sandbox", "stand-in engine", "when the power fails", "dbcc-checkdb", "few"] {
+        assert!(report.limits.iter().any(|limit| limit.contains(words)), "{words}: {:?}", report.limits);
     }
 }
 

@@ -59,9 +59,7 @@ pub(super) fn junit(report: &Report) -> String {
     }
     for check in &report.checks {
         // A check decides through its claim, and is as bad as the claim makes it.
-        let decides = report.claims.iter().any(|claim| {
-            claim.expected && claim.id == check.decides && claim.verdict >= check.verdict
-        });
+        let decides = report.claims.iter().any(|claim| claim.expected && claim.id == check.decides && claim.verdict >= check.verdict);
         cases.push(Case {
             class: "checks",
             name: &check.name,
@@ -89,12 +87,7 @@ fn render(report: &Report, cases: &[Case<'_>]) -> String {
         escape(&report.run.started_at),
     );
     for case in cases {
-        let _ = write!(
-            xml,
-            "  <testcase classname=\"{suite}.{}\" name=\"{}\">",
-            case.class,
-            escape(case.name)
-        );
+        let _ = write!(xml, "  <testcase classname=\"{suite}.{}\" name=\"{}\">", case.class, escape(case.name));
         let (message, text) = (escape(&case.message), escape(&case.text));
         let _ = match case.ending {
             Ending::Passed => write!(xml, "<system-out>{text}</system-out>"),

@@ -6,39 +6,32 @@ use crate::model::{Event, EventKind, FactOutcome, Provider};
 use super::model::{FaultReport, RunReport};
 
 /// The limits of this run, the gravest first.
-pub(super) fn limits(
-    plan: &Plan,
-    run: &RunReport,
-    events: &[Event],
-    faults: &[FaultReport],
-) -> Vec<String> {
+pub(super) fn limits(plan: &Plan, run: &RunReport, events: &[Event], faults: &[FaultReport]) -> Vec<String> {
     let mut limits = Vec::new();
     let mut say = |said: &str| limits.push(said.to_owned());
     match run.provider {
-        Provider::Sandbox => say(
-            "This ran on the built-in sandbox, not on a real Kubernetes: processes, files and network were real, the cluster \
-             around them was not. Times say nothing about a real cluster. Run it again with --cluster to know.",
-        ),
-        Provider::Kind | Provider::K3d => say(
-            "All nodes of this cluster share one machine, its kernel and its disk. What happens when a machine or \
-             its disk dies was not tested.",
-        ),
+        Provider::Sandbox => {
+            say("This ran on the built-in sandbox, not on a real Kubernetes: processes, files and network were real, the cluster \
+             around them was not. Times say nothing about a real cluster. Run it again with --cluster to know.")
+        }
+        Provider::Kind | Provider::K3d => {
+            say("All nodes of this cluster share one machine, its kernel and its disk. What happens when a machine or \
+             its disk dies was not tested.")
+        }
         Provider::Context => {}
     }
     match plan.target.engine {
-        Engine::TdsSqlite => say(
-            "The database was this project's stand-in engine, not SQL Server. The run speaks of the way the cluster and \
-             the clients recover; it says nothing about how SQL Server stores its data.",
-        ),
-        Engine::AzureSqlEdge => say(
-            "Azure SQL Edge was retired by its vendor on 2025-09-30 and gets no more fixes, whatever this run shows.",
-        ),
+        Engine::TdsSqlite => {
+            say("The database was this project's stand-in engine, not SQL Server. The run speaks of the way the cluster and \
+             the clients recover; it says nothing about how SQL Server stores its data.")
+        }
+        Engine::AzureSqlEdge => {
+            say("Azure SQL Edge was retired by its vendor on 2025-09-30 and gets no more fixes, whatever this run shows.")
+        }
         Engine::MssqlServer => {}
     }
     if let Some(defect) = &plan.target.sabotage {
-        limits.push(format!(
-            "The engine was told to have a defect ({defect}). This run tests the harness, not the engine."
-        ));
+        limits.push(format!("The engine was told to have a defect ({defect}). This run tests the harness, not the engine."));
     }
     let power = |fault: &FaultReport| fault.reach.to_lowercase().contains("power");
     if !faults.iter().any(power) {
@@ -65,19 +58,14 @@ pub(super) fn limits(
     let mut unsupported: Vec<&str> = events
         .iter()
         .filter_map(|event| match &event.kind {
-            EventKind::EngineFact { fact } if fact.outcome == FactOutcome::Unsupported => {
-                Some(fact.name.as_str())
-            }
+            EventKind::EngineFact { fact } if fact.outcome == FactOutcome::Unsupported => Some(fact.name.as_str()),
             _ => None,
         })
         .collect();
     unsupported.sort_unstable();
     unsupported.dedup();
     if !unsupported.is_empty() {
-        limits.push(format!(
-            "This engine cannot check itself for damage in these ways: {}.",
-            unsupported.join(", ")
-        ));
+        limits.push(format!("This engine cannot check itself for damage in these ways: {}.", unsupported.join(", ")));
     }
     limits
 }

@@ -37,11 +37,7 @@ impl<W: Write> Live<W> {
         Live {
             out,
             width,
-            planned: plan
-                .faults
-                .iter()
-                .map(|fault| (fault.id.clone(), fault.at))
-                .collect(),
+            planned: plan.faults.iter().map(|fault| (fault.id.clone(), fault.at)).collect(),
             faults_total: plan.faults.len(),
             faults_done: 0,
             phase: None,
@@ -60,10 +56,7 @@ impl<W: Write> Live<W> {
         if self.width.is_none() {
             return;
         }
-        if self
-            .drawn_ns
-            .is_some_and(|drawn| now_ns < drawn + REDRAW_NS)
-        {
+        if self.drawn_ns.is_some_and(|drawn| now_ns < drawn + REDRAW_NS) {
             return;
         }
         self.erase();
@@ -90,13 +83,7 @@ impl<W: Write> Live<W> {
                     self.last_second = None;
                 }
             }
-            EventKind::Throughput {
-                ok,
-                fail,
-                info,
-                in_flight,
-                ..
-            } => {
+            EventKind::Throughput { ok, fail, info, in_flight, .. } => {
                 self.last_second = Some((*ok, fail + info));
                 self.errors += fail + info;
                 self.in_flight = *in_flight;
@@ -104,10 +91,7 @@ impl<W: Write> Live<W> {
             EventKind::ProbeFailed { .. } => {
                 self.outage_since_ns.get_or_insert(event.time_ns);
             }
-            EventKind::Probe {
-                stage: ProbeStage::Commit,
-                ..
-            } => self.outage_since_ns = None,
+            EventKind::Probe { stage: ProbeStage::Commit, .. } => self.outage_since_ns = None,
             EventKind::FaultStarted { fault, .. } | EventKind::FaultRefused { fault, .. } => {
                 if self.planned.iter().any(|(id, _)| id == fault) {
                     self.planned.retain(|(id, _)| id != fault);
@@ -132,17 +116,11 @@ impl<W: Write> Live<W> {
         let phase = self.phase.map_or("starting", Phase::title);
         let mut line = format!("  {phase}  {}", Millis::from_ns(now_ns));
         if let Some((ok, wrong)) = self.last_second {
-            line += &format!(
-                "  {ok} ops/s  {wrong} errors/s  {} errors in all  {} in flight",
-                self.errors, self.in_flight
-            );
+            line += &format!("  {ok} ops/s  {wrong} errors/s  {} errors in all  {} in flight", self.errors, self.in_flight);
         }
         let mut second = format!("  faults {} of {}", self.faults_done, self.faults_total);
         if let Some(since) = self.outage_since_ns {
-            second += &format!(
-                "  new connections fail since {}",
-                Millis::from_ns(now_ns.saturating_sub(since))
-            );
+            second += &format!("  new connections fail since {}", Millis::from_ns(now_ns.saturating_sub(since)));
         } else if let (Some((id, at)), Some(Phase::Faults)) = (self.planned.front(), self.phase) {
             let due_ns = self.faults_began_ns + u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
             let left = Millis::from_ns(due_ns.saturating_sub(now_ns));
@@ -162,11 +140,7 @@ impl<W: Write> EventSink for Live<W> {
         if let Some(said) = said(&event.kind) {
             self.erase();
             // Progress that cannot be shown must not stop a run.
-            let _ = writeln!(
-                self.out,
-                "{:>9}  {said}",
-                Millis::from_ns(event.time_ns).to_string()
-            );
+            let _ = writeln!(self.out, "{:>9}  {said}", Millis::from_ns(event.time_ns).to_string());
             self.drawn_ns = None;
         }
         if event.kind == EventKind::RunFinished {
@@ -187,51 +161,25 @@ fn said(kind: &EventKind) -> Option<String> {
                 Provider::K3d => format!("k3d cluster {}", run.cluster),
                 Provider::Context => format!("context {}", run.cluster),
             };
-            format!(
-                "{place}; run {} of {}, seed {}",
-                run.id, run.experiment, run.seed
-            )
+            format!("{place}; run {} of {}, seed {}", run.id, run.experiment, run.seed)
         }
         EventKind::PhaseStarted { phase } => phase.title().to_owned(),
-        EventKind::PhaseFinished {
-            phase,
-            ok: false,
-            detail,
-        } => format!("{} did not succeed: {detail}", phase.title()),
+        EventKind::PhaseFinished { phase, ok: false, detail } => format!("{} did not succeed: {detail}", phase.title()),
         EventKind::EngineSeen { engine } => format!("engine {} {}", engine.name, engine.version),
-        EventKind::FaultStarted {
-            fault,
-            target,
-            parameters,
-            ..
-        } => format!(
-            "{fault}: {} {} ({parameters})",
-            target.kind.to_lowercase(),
-            target.name
-        ),
+        EventKind::FaultStarted { fault, target, parameters, .. } => {
+            format!("{fault}: {} {} ({parameters})", target.kind.to_lowercase(), target.name)
+        }
         EventKind::FaultInjected { fault, in_flight } => {
             format!("{fault}: injected with {in_flight} ops in flight")
         }
-        EventKind::FaultAttested {
-            fault,
-            attested: true,
-            ..
-        } => format!("{fault}: took effect"),
-        EventKind::FaultAttested {
-            fault, evidence, ..
-        } => format!("{fault}: did NOT take effect: {}", evidence.join("; ")),
-        EventKind::FaultRecovered {
-            fault,
-            recovered: true,
-            ..
-        } => format!("{fault}: recovered"),
+        EventKind::FaultAttested { fault, attested: true, .. } => format!("{fault}: took effect"),
+        EventKind::FaultAttested { fault, evidence, .. } => format!("{fault}: did NOT take effect: {}", evidence.join("; ")),
+        EventKind::FaultRecovered { fault, recovered: true, .. } => format!("{fault}: recovered"),
         EventKind::FaultRecovered { fault, detail, .. } => {
             format!("{fault}: did NOT recover; last seen: {detail}")
         }
         EventKind::FaultRefused { fault, reason } => format!("{fault}: refused: {reason}"),
-        EventKind::EngineFact { fact } => {
-            format!("{}: {:?}", fact.name, fact.outcome).to_lowercase()
-        }
+        EventKind::EngineFact { fact } => format!("{}: {:?}", fact.name, fact.outcome).to_lowercase(),
         EventKind::HarnessError { message } => format!("harness error: {message}"),
         EventKind::Interrupted { signal } => format!("{signal}: healing and reporting"),
         EventKind::LeakCheck { left, kept: false } if !left.is_empty() => {

@@ -8,9 +8,7 @@ use super::model::Report;
 
 /// Keeps a text inside its table cell.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
-        .replace(['\n', '\r'], " ")
-        .replace('<', "&lt;")
+    text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
 }
 
 /// Renders a report as Markdown.
@@ -21,20 +19,12 @@ pub(super) fn markdown(report: &Report) -> String {
         Outcome::Inconclusive => "⚠️",
         Outcome::Fail => "❌",
     };
-    let sandbox = if report.run.provider == Provider::Sandbox {
-        " (sandbox: not a real Kubernetes)"
-    } else {
-        ""
-    };
+    let sandbox = if report.run.provider == Provider::Sandbox { " (sandbox: not a real Kubernetes)" } else { "" };
     let mut line = |text: String| {
         // Writing to a string does not fail.
         let _ = writeln!(page, "{text}");
     };
-    line(format!(
-        "## {sign} {}: {}{sandbox}",
-        report.verdict,
-        cell(&report.run.experiment)
-    ));
+    line(format!("## {sign} {}: {}{sandbox}", report.verdict, cell(&report.run.experiment)));
     line(String::new());
     for reason in &report.reasons {
         line(format!("- {}", cell(reason)));
@@ -64,30 +54,14 @@ pub(super) fn markdown(report: &Report) -> String {
             .phases
             .iter()
             .max_by(|a, b| a.duration_ms.0.total_cmp(&b.duration_ms.0))
-            .map_or(String::new(), |phase| {
-                format!("{} {}", phase.name, phase.duration_ms)
-            });
+            .map_or(String::new(), |phase| format!("{} {}", phase.name, phase.duration_ms));
         let more = if episode.ended { "" } else { "more than " };
-        line(format!(
-            "| {} | {more}{} | {} | {longest} |",
-            cell(&episode.fault_id),
-            episode.outage_ms,
-            episode.errors
-        ));
+        line(format!("| {} | {more}{} | {} | {longest} |", cell(&episode.fault_id), episode.outage_ms, episode.errors));
     }
     line(String::new());
     for check in &report.checks {
-        let counts: Vec<String> = check
-            .counts
-            .iter()
-            .map(|(name, count)| format!("{count} {name}"))
-            .collect();
-        line(format!(
-            "- **{}** {}: {}",
-            check.name,
-            check.verdict,
-            counts.join(", ")
-        ));
+        let counts: Vec<String> = check.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        line(format!("- **{}** {}: {}", check.name, check.verdict, counts.join(", ")));
     }
     line(String::new());
     line("<details><summary>What this run could not show</summary>".to_owned());

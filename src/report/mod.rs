@@ -21,8 +21,8 @@ mod write;
 pub use judge::{JudgeError, judge, judge_so_far};
 pub use live::Live;
 pub use model::{
-    CheckReport, ClaimReport, EngineReport, EpisodeReport, Example, FaultReport, Lateness, Leaks,
-    PhaseReport, ProofOp, Recorded, Report, RunReport, SCHEMA_VERSION, Schedule,
+    CheckReport, ClaimReport, EngineReport, EpisodeReport, Example, FaultReport, Lateness, Leaks, PhaseReport, ProofOp, Recorded, Report,
+    RunReport, SCHEMA_VERSION, Schedule,
 };
 pub use terminal::terminal;
 pub use write::write;

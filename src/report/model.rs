@@ -4,10 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::LatencySummary;
-use crate::model::{
-    Claim, FaultTarget, HarnessInfo, LeakItem, Millis, OpType, Outcome, ProcessId, Provider,
-    Verdict,
-};
+use crate::model::{Claim, FaultTarget, HarnessInfo, LeakItem, Millis, OpType, Outcome, ProcessId, Provider, Verdict};
 
 /// The version of the format. It grows when a reader of the version before could be misled.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -56,11 +53,7 @@ impl Report {
 
     /// What of ours is left in the cluster and was not kept on purpose. Not empty means exit code 3.
     pub fn leaks(&self) -> &[LeakItem] {
-        if self.leaks.kept {
-            &[]
-        } else {
-            &self.leaks.left
-        }
+        if self.leaks.kept { &[] } else { &self.leaks.left }
     }
 }
 

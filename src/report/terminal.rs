@@ -45,11 +45,7 @@ impl Page {
 
 /// Renders a report for a terminal of this width, 60 columns at the least.
 pub fn terminal(report: &Report, width: usize, colour: bool) -> String {
-    let mut page = Page {
-        lines: Vec::new(),
-        width: width.max(60),
-        paint: Paint { colour },
-    };
+    let mut page = Page { lines: Vec::new(), width: width.max(60), paint: Paint { colour } };
     head(&mut page, report);
     claims(&mut page, report);
     outages(&mut page, report);
@@ -75,14 +71,9 @@ fn head(page: &mut Page, report: &Report) {
         Provider::K3d => format!("k3d cluster {}", report.run.cluster),
         Provider::Context => format!("context {}", report.run.cluster),
     };
-    let room = page
-        .width
-        .saturating_sub(verdict.len() + place.chars().count() + 6);
+    let room = page.width.saturating_sub(verdict.len() + place.chars().count() + 6);
     let name = cut(&report.run.experiment, room);
-    page.lines.push(format!(
-        "{}  {name}  ({place})",
-        page.paint.ink(ink, &verdict)
-    ));
+    page.lines.push(format!("{}  {name}  ({place})", page.paint.ink(ink, &verdict)));
     for reason in &report.reasons {
         page.text(reason, 2, 4);
     }
@@ -111,33 +102,17 @@ fn claims(page: &mut Page, report: &Report) {
             Verdict::Unknown => (Ink::Doubt, "unknown"),
             Verdict::Invalid => (Ink::Bad, "BROKEN "),
         };
-        let aside = if claim.expected {
-            ""
-        } else {
-            " (not expected)"
-        };
+        let aside = if claim.expected { "" } else { " (not expected)" };
         let statement = cut(&format!("{}{aside}", claim.statement), page.width - 17);
-        page.lines.push(format!(
-            "  {}  {}  {statement}",
-            claim.id,
-            page.paint.ink(ink, word)
-        ));
+        page.lines.push(format!("  {}  {}  {statement}", claim.id, page.paint.ink(ink, word)));
         // One line of evidence where it holds, enough to act on where it does not.
-        let shown = if claim.verdict == Verdict::Valid {
-            1
-        } else {
-            3
-        };
+        let shown = if claim.verdict == Verdict::Valid { 1 } else { 3 };
         for evidence in claim.evidence.iter().take(shown) {
             page.text(evidence, 17, 19);
         }
     }
     if !silent.is_empty() {
-        page.text(
-            &format!("not exercised and not expected: {}", silent.join(", ")),
-            2,
-            4,
-        );
+        page.text(&format!("not exercised and not expected: {}", silent.join(", ")), 2, 4);
     }
 }
 
@@ -146,18 +121,8 @@ fn outages(page: &mut Page, report: &Report) {
         return;
     }
     page.title("Outages as clients saw them");
-    let longest = report
-        .episodes
-        .iter()
-        .map(|episode| episode.outage_ms.0)
-        .fold(0.0, f64::max);
-    let label = report
-        .episodes
-        .iter()
-        .map(|episode| episode.fault_id.chars().count())
-        .max()
-        .unwrap_or(0)
-        .min(24);
+    let longest = report.episodes.iter().map(|episode| episode.outage_ms.0).fold(0.0, f64::max);
+    let label = report.episodes.iter().map(|episode| episode.fault_id.chars().count()).max().unwrap_or(0).min(24);
     let room = page.width - label - 15;
     let mut shown: Vec<&EpisodeReport> = report.episodes.iter().collect();
     if shown.len() > OUTAGES_MAX {
@@ -169,20 +134,12 @@ fn outages(page: &mut Page, report: &Report) {
     for episode in &shown {
         let id = cut(&episode.fault_id, label);
         let bar = if episode.phases.is_empty() {
-            format!(
-                "no client saw an error, largest gap {}",
-                episode.largest_gap_ms
-            )
+            format!("no client saw an error, largest gap {}", episode.largest_gap_ms)
         } else {
             bar(episode, longest, room)
         };
-        let length = if episode.ended {
-            episode.outage_ms.to_string()
-        } else {
-            format!(">{}", episode.outage_ms)
-        };
-        page.lines
-            .push(format!("  {id:<label$}  {length:>9}  {}", cut(&bar, room)));
+        let length = if episode.ended { episode.outage_ms.to_string() } else { format!(">{}", episode.outage_ms) };
+        page.lines.push(format!("  {id:<label$}  {length:>9}  {}", cut(&bar, room)));
     }
     if shown.len() < report.episodes.len() {
         let rest = report.episodes.len() - shown.len();
@@ -196,24 +153,13 @@ fn outages(page: &mut Page, report: &Report) {
             n => format!(", {n} of them did not end"),
         };
         page.text(
-            &format!(
-                "median {}, p99 {}, longest {} (n = {}{open})",
-                reconnect.p50_ms, reconnect.p99_ms, reconnect.max_ms, reconnect.count
-            ),
+            &format!("median {}, p99 {}, longest {} (n = {}{open})", reconnect.p50_ms, reconnect.p99_ms, reconnect.max_ms, reconnect.count),
             2,
             4,
         );
     }
-    if report
-        .episodes
-        .iter()
-        .any(|e| e.seen_by == "new-connections")
-    {
-        page.text(
-            "In some outages only new connections were cut off; sessions that existed went on for a while.",
-            2,
-            4,
-        );
+    if report.episodes.iter().any(|e| e.seen_by == "new-connections") {
+        page.text("In some outages only new connections were cut off; sessions that existed went on for a while.", 2, 4);
     }
 }
 
@@ -232,10 +178,7 @@ fn bar(episode: &EpisodeReport, longest_ms: f64, room: usize) -> String {
     let mut bar = String::new();
     for phase in &episode.phases {
         let end = phase.start_ms.0 + phase.duration_ms.0 - episode.start_ms.0;
-        let letter = PHASES
-            .iter()
-            .find(|(name, _, _)| *name == phase.name)
-            .map_or('.', |&(_, letter, _)| letter);
+        let letter = PHASES.iter().find(|(name, _, _)| *name == phase.name).map_or('.', |&(_, letter, _)| letter);
         while bar.chars().count() < cell(end).min(room) {
             bar.push(letter);
         }
@@ -278,18 +221,10 @@ fn accounting(page: &mut Page, report: &Report) {
             Verdict::Invalid => (Ink::Bad, "INVALID"),
         };
         let painted = page.paint.ink(ink, word);
-        let text = if check.name == "ledger" {
-            ledger(check)
-        } else {
-            check.evidence.first().cloned().unwrap_or_default()
-        };
+        let text = if check.name == "ledger" { ledger(check) } else { check.evidence.first().cloned().unwrap_or_default() };
         let mut lines = wrap(&text, page.width, 26, 26).into_iter();
         let first = lines.next().unwrap_or_default();
-        page.lines.push(format!(
-            "  {:<13}  {painted}  {}",
-            check.name,
-            first.trim_start()
-        ));
+        page.lines.push(format!("  {:<13}  {painted}  {}", check.name, first.trim_start()));
         page.lines.extend(lines);
     }
 }
@@ -327,33 +262,15 @@ fn list(page: &mut Page, title: &str, items: &[String]) {
 }
 
 fn next(page: &mut Page, report: &Report) {
-    let anomalies = report
-        .checks
-        .iter()
-        .flat_map(|check| &check.examples)
-        .filter(|example| example.class != "recovered");
+    let anomalies = report.checks.iter().flat_map(|check| &check.examples).filter(|example| example.class != "recovered");
     let mut lines = Vec::new();
     for example in anomalies.take(3) {
-        let key = example
-            .key
-            .map_or(String::new(), |key| format!(" key {key}"));
-        let ops: Vec<String> = example
-            .ops
-            .iter()
-            .map(|op| format!("line {} at {}", op.index + 1, op.time_ms))
-            .collect();
-        lines.push(format!(
-            "{}{key}: {}; history.jsonl {}",
-            example.class,
-            example.detail,
-            ops.join(", ")
-        ));
+        let key = example.key.map_or(String::new(), |key| format!(" key {key}"));
+        let ops: Vec<String> = example.ops.iter().map(|op| format!("line {} at {}", op.index + 1, op.time_ms)).collect();
+        lines.push(format!("{}{key}: {}; history.jsonl {}", example.class, example.detail, ops.join(", ")));
     }
     for item in report.leaks() {
-        lines.push(format!(
-            "left in the cluster: {}; remove it with: {}",
-            item.what, item.mend
-        ));
+        lines.push(format!("left in the cluster: {}; remove it with: {}", item.what, item.mend));
     }
     if report.verdict != Outcome::Pass {
         lines.push("report.json holds every number and every piece of evidence; timeline.jsonl holds every event".to_owned());

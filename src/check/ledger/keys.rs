@@ -55,10 +55,7 @@ impl Slot {
         u64::from(self.done)
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the two halves are what is stored"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are what is stored")]
     pub(super) fn begin(&mut self, digest: Digest, line: u32) {
         if !self.attempted() {
             self.digest_high = (digest.0 >> 32) as u32;
@@ -145,9 +142,7 @@ impl Keys {
     }
 
     pub(super) fn get(&self, key: u64) -> Option<&Slot> {
-        self.sparse
-            .get(&key)
-            .or_else(|| self.dense.get(usize::try_from(key).ok()?))
+        self.sparse.get(&key).or_else(|| self.dense.get(usize::try_from(key).ok()?))
     }
 
     /// Forgets what the read on this side has seen.
@@ -159,10 +154,6 @@ impl Keys {
 
     /// Every key that was attempted or read, dense ones first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Slot)> {
-        self.dense
-            .iter()
-            .enumerate()
-            .map(|(key, slot)| (key as u64, slot))
-            .chain(self.sparse.iter().map(|(&key, slot)| (key, slot)))
+        self.dense.iter().enumerate().map(|(key, slot)| (key as u64, slot)).chain(self.sparse.iter().map(|(&key, slot)| (key, slot)))
     }
 }

@@ -45,15 +45,11 @@ pub struct Ledger {
 impl Ledger {
     /// A checker that lets `lost_max` acknowledged commits be lost.
     pub fn new(lost_max: u64) -> Self {
-        Ledger {
-            lost_max,
-            ..Self::default()
-        }
+        Ledger { lost_max, ..Self::default() }
     }
 
     fn malformed(&mut self, index: u64, what: &str) {
-        self.malformed
-            .get_or_insert_with(|| format!("op {index} {what}"));
+        self.malformed.get_or_insert_with(|| format!("op {index} {what}"));
     }
 
     fn add(&mut self, op: &OpView<'_>, begun: Option<&Begun>) {
@@ -90,10 +86,7 @@ impl Ledger {
             }
             OpType::Fail => {
                 self.failed += 1;
-                slot.fail(
-                    line,
-                    op.error.and_then(|error| error.number) == Some(DUPLICATE_KEY),
-                );
+                slot.fail(line, op.error.and_then(|error| error.number) == Some(DUPLICATE_KEY));
             }
             OpType::Info | OpType::Invoke => {
                 self.info += 1;
@@ -124,10 +117,7 @@ impl Checker for Ledger {
 
     fn finish(self: Box<Self>) -> Check {
         if let Some(malformed) = self.malformed {
-            return Check::unknown(
-                "ledger",
-                format!("the history cannot be trusted: {malformed}"),
-            );
+            return Check::unknown("ledger", format!("the history cannot be trusted: {malformed}"));
         }
         let mut tally = Tally::default();
         let read = self.pages.finished();
@@ -152,10 +142,7 @@ impl Checker for Ledger {
             ("attempted", self.attempted),
             ("acknowledged", self.acknowledged),
             ("failed", self.failed),
-            (
-                "unknown",
-                self.attempted - (self.acknowledged + self.failed).min(self.attempted),
-            ),
+            ("unknown", self.attempted - (self.acknowledged + self.failed).min(self.attempted)),
             ("ok", tally.ok),
             ("recovered", tally.recovered),
             ("lost", tally.lost),
@@ -165,16 +152,8 @@ impl Checker for Ledger {
             ("altered", tally.altered),
         ]);
         let (verdict, evidence) = self.verdict(&tally);
-        tally
-            .examples
-            .sort_by_key(|found| (rank(found.class), found.key));
-        Check {
-            name: "ledger",
-            verdict,
-            counts,
-            evidence,
-            examples: tally.examples,
-        }
+        tally.examples.sort_by_key(|found| (rank(found.class), found.key));
+        Check { name: "ledger", verdict, counts, evidence, examples: tally.examples }
     }
 }
 
@@ -187,27 +166,11 @@ impl Ledger {
             return (Verdict::Unknown, vec![why]);
         }
         let wrong = [
-            (
-                "lost: acknowledged and not there",
-                tally.lost,
-                tally.lost > self.lost_max,
-            ),
-            (
-                "unexpected: there and never attempted",
-                tally.unexpected,
-                tally.unexpected > 0,
-            ),
-            (
-                "resurrected: refused and there",
-                tally.resurrected,
-                tally.resurrected > 0,
-            ),
+            ("lost: acknowledged and not there", tally.lost, tally.lost > self.lost_max),
+            ("unexpected: there and never attempted", tally.unexpected, tally.unexpected > 0),
+            ("resurrected: refused and there", tally.resurrected, tally.resurrected > 0),
             ("duplicated", tally.duplicated, tally.duplicated > 0),
-            (
-                "altered: there with another payload",
-                tally.altered,
-                tally.altered > 0,
-            ),
+            ("altered: there with another payload", tally.altered, tally.altered > 0),
         ];
         for (what, count, invalid) in wrong {
             if count > 0 {
@@ -227,34 +190,19 @@ impl Ledger {
         }
         if tally.late > 0 {
             verdict = verdict.merge(Verdict::Unknown);
-            evidence.push(format!(
-                "{} commits were acknowledged after the final read had begun and are not in it",
-                tally.late
-            ));
+            evidence.push(format!("{} commits were acknowledged after the final read had begun and are not in it", tally.late));
         }
         evidence.extend(broken);
-        evidence.push(format!(
-            "{} of {} acknowledged commits read back in {} rows",
-            tally.ok,
-            self.acknowledged,
-            self.pages.rows()
-        ));
+        evidence.push(format!("{} of {} acknowledged commits read back in {} rows", tally.ok, self.acknowledged, self.pages.rows()));
         (verdict, evidence)
     }
 }
 
 fn rank(class: &str) -> usize {
-    [
-        "lost",
-        "unexpected",
-        "resurrected",
-        "duplicated",
-        "altered",
-        "recovered",
-    ]
-    .iter()
-    .position(|&known| known == class)
-    .unwrap_or(usize::MAX)
+    ["lost", "unexpected", "resurrected", "duplicated", "altered", "recovered"]
+        .iter()
+        .position(|&known| known == class)
+        .unwrap_or(usize::MAX)
 }
 
 #[derive(Debug, Default)]
@@ -324,15 +272,7 @@ impl Tally {
         }
     }
 
-    fn example(
-        &mut self,
-        class: &'static str,
-        key: u64,
-        slot: &Slot,
-        nth: u64,
-        found: Option<Digest>,
-        pages: &Pages,
-    ) {
+    fn example(&mut self, class: &'static str, key: u64, slot: &Slot, nth: u64, found: Option<Digest>, pages: &Pages) {
         if nth > EXAMPLES_MAX as u64 {
             return;
         }
@@ -353,28 +293,14 @@ impl Tally {
             ("recovered", _) => "outcome unknown to its client, present".to_owned(),
             _ => String::new(),
         };
-        self.examples.push(Found {
-            class,
-            key: Some(key),
-            detail,
-            proof,
-        });
+        self.examples.push(Found { class, key: Some(key), detail, proof });
     }
 
     fn keys(&self, class: &str) -> String {
-        let keys: Vec<String> = self
-            .examples
-            .iter()
-            .filter(|found| found.class == class)
-            .filter_map(|found| found.key)
-            .map(|key| key.to_string())
-            .collect();
+        let keys: Vec<String> =
+            self.examples.iter().filter(|found| found.class == class).filter_map(|found| found.key).map(|key| key.to_string()).collect();
         let shown = keys[..keys.len().min(5)].join(", ");
-        if keys.len() > 5 {
-            format!("{shown}, …")
-        } else {
-            shown
-        }
+        if keys.len() > 5 { format!("{shown}, …") } else { shown }
     }
 }
 

@@ -43,13 +43,7 @@ pub(super) struct Pages {
 
 impl Pages {
     /// Takes one page that was read.
-    pub(super) fn page(
-        &mut self,
-        begun: &Begun,
-        index: u64,
-        rows: &[(u64, Digest)],
-        keys: &mut Keys,
-    ) {
+    pub(super) fn page(&mut self, begun: &Begun, index: u64, rows: &[(u64, Digest)], keys: &mut Keys) {
         let after = begun.key;
         if after == 0 {
             self.restart(begun.index, keys);
@@ -105,10 +99,7 @@ impl Pages {
         }
         self.begun_any = true;
         self.active = true;
-        self.chains[self.side] = Chain {
-            begun: index,
-            ..Chain::default()
-        };
+        self.chains[self.side] = Chain { begun: index, ..Chain::default() };
     }
 
     /// The index of the invoke that began the final read, where there is a complete one.
@@ -123,10 +114,7 @@ impl Pages {
     /// What the final read saw of a key.
     pub(super) fn seen(&self, slot: &Slot) -> Seen {
         let seen = self.finished.map_or(0, |side| slot.seen[side]);
-        Seen {
-            times: seen & !ALTERED,
-            altered: seen & ALTERED != 0,
-        }
+        Seen { times: seen & !ALTERED, altered: seen & ALTERED != 0 }
     }
 
     /// The page of the final read that held a key, or would have.
@@ -138,11 +126,7 @@ impl Pages {
 
     /// The digest that was read for a key, where it was kept.
     pub(super) fn found(&self, key: u64) -> Option<Digest> {
-        self.chain()?
-            .strange
-            .iter()
-            .find(|&&(strange, _)| strange == key)
-            .map(|&(_, digest)| digest)
+        self.chain()?.strange.iter().find(|&&(strange, _)| strange == key).map(|&(_, digest)| digest)
     }
 
     /// How many rows the final read held.
@@ -157,25 +141,17 @@ impl Pages {
             return (
                 Some(match (self.begun_any, last.gap) {
                     (false, _) => "the ledger was not read at the end".to_owned(),
-                    (true, Some((end, start))) => format!(
-                        "the final read has a gap: a page ended at key {end} and the next one started after {start}"
-                    ),
+                    (true, Some((end, start))) => {
+                        format!("the final read has a gap: a page ended at key {end} and the next one started after {start}")
+                    }
                     (true, None) => {
-                        format!(
-                            "the final read did not reach the end; it stopped after {} rows",
-                            last.rows
-                        )
+                        format!("the final read did not reach the end; it stopped after {} rows", last.rows)
                     }
                 }),
                 None,
             );
         };
-        let disorder = (chain.disorder > 0).then(|| {
-            format!(
-                "{} rows of the final read were out of key order",
-                chain.disorder
-            )
-        });
+        let disorder = (chain.disorder > 0).then(|| format!("{} rows of the final read were out of key order", chain.disorder));
         (None, disorder)
     }
 }

@@ -18,12 +18,7 @@ fn of(check: &Check, class: &str) -> u64 {
 
 /// The keys of the examples of a class.
 fn keys(check: &Check, class: &str) -> Vec<u64> {
-    check
-        .examples
-        .iter()
-        .filter(|found| found.class == class)
-        .filter_map(|found| found.key)
-        .collect()
+    check.examples.iter().filter(|found| found.class == class).filter_map(|found| found.key).collect()
 }
 
 fn acked(count: u64) -> HistoryBuilder {
@@ -192,28 +187,11 @@ fn without_a_complete_final_read_nothing_is_proved() {
     headless.page(2, &[]);
     let mut failed = acked(2);
     let process = failed.process();
-    failed.push(
-        OpType::Invoke,
-        process,
-        F::LedgerRead,
-        Value::After(0),
-        None,
-    );
+    failed.push(OpType::Invoke, process, F::LedgerRead, Value::After(0), None);
     let error = super::super::build::error(ErrorKind::Timeout, None);
-    failed.push(
-        OpType::Fail,
-        process,
-        F::LedgerRead,
-        Value::None,
-        Some(error),
-    );
-    for (history, why) in [
-        (never, "not read"),
-        (cut, "did not reach the end"),
-        (gap, "gap"),
-        (headless, "not read"),
-        (failed, "not read"),
-    ] {
+    failed.push(OpType::Fail, process, F::LedgerRead, Value::None, Some(error));
+    for (history, why) in [(never, "not read"), (cut, "did not reach the end"), (gap, "gap"), (headless, "not read"), (failed, "not read")]
+    {
         let check = judge(&history);
         assert_eq!(check.verdict, Verdict::Unknown, "{why}");
         assert!(check.evidence[0].contains(why), "{:?}", check.evidence);
@@ -248,21 +226,9 @@ fn a_page_that_is_asked_for_again_continues_the_read() {
     let mut history = acked(3);
     history.page(0, &[(1, digest(1)), (2, digest(2))]);
     let process = history.process();
-    history.push(
-        OpType::Invoke,
-        process,
-        F::LedgerRead,
-        Value::After(2),
-        None,
-    );
+    history.push(OpType::Invoke, process, F::LedgerRead, Value::After(2), None);
     let error = super::super::build::error(ErrorKind::Reset, None);
-    history.push(
-        OpType::Fail,
-        process,
-        F::LedgerRead,
-        Value::None,
-        Some(error),
-    );
+    history.push(OpType::Fail, process, F::LedgerRead, Value::None, Some(error));
     history.page(2, &[(3, digest(3))]);
     history.page(3, &[]);
     assert_eq!(judge(&history).verdict, Verdict::Valid);
@@ -286,13 +252,7 @@ fn a_history_that_contradicts_itself_proves_nothing() {
     orphan.final_read(&[1, 2]);
     let mut two_payloads = acked(1);
     let process = two_payloads.process();
-    two_payloads.push(
-        OpType::Invoke,
-        process,
-        F::LedgerAdd,
-        Value::Row(1, digest(9)),
-        None,
-    );
+    two_payloads.push(OpType::Invoke, process, F::LedgerAdd, Value::Row(1, digest(9)), None);
     two_payloads.final_read(&[1]);
     for history in [orphan, two_payloads] {
         assert_eq!(judge(&history).verdict, Verdict::Unknown);
