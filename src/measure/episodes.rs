@@ -8,9 +8,12 @@
 //! - While the old pod still answers on connections that exist and a new connection is refused, nobody's gap is long, yet whoever must connect is cut
 //!   off. So the gap is looked for twice: between commits of anyone, and between commits of the prober, whose every commit has a connection
 //!   of its own. Where new connections were cut off for noticeably longer, theirs is the outage.
+//! - The prober's attempts that do not get as far as a commit are no ops; the timeline tells of them, and they count as errors of new connections.
 //! - A fault that no client noticed has no outage; its largest gap is told, so that a reader sees what zero means.
 
-use crate::model::{Begun, ErrorKind, Event, EventKind, F, OpType, OpView, Phase};
+use std::collections::VecDeque;
+
+use crate::model::{Begun, ErrorKind, Event, EventKind, F, OpType, OpView, Phase, ProbeStage};
 
 use super::gaps::{Gap, Gaps};
 
@@ -121,12 +124,17 @@ pub struct Episode {
     pub commits: u64,
 }
 
+/// An attempt of the prober that got no connection: when it began and when it failed, in ns since the run's start.
+type Attempt = (u64, u64);
+
 /// Finds the episodes in one pass over the history.
 #[derive(Debug)]
 pub struct EpisodeRecorder {
     windows: Vec<Window>,
     /// How many windows have begun.
     begun: usize,
+    /// In order of their failing.
+    attempts: VecDeque<Attempt>,
     everyone: Gaps,
     newcomers: Gaps,
     errors: u64,
@@ -138,11 +146,21 @@ pub struct EpisodeRecorder {
 }
 
 impl EpisodeRecorder {
-    /// Looks for one episode in each window.
-    pub fn new(windows: Vec<Window>) -> Self {
+    /// Looks for one episode in each window of a timeline.
+    pub fn new(events: &[Event]) -> Self {
+        let mut attempts: Vec<Attempt> = events
+            .iter()
+            .filter_map(|event| match event.kind {
+                // An attempt that got as far as a commit is an op of the history.
+                EventKind::ProbeFailed { stage: ProbeStage::Tcp | ProbeStage::Login, attempt_ns, .. } => Some((attempt_ns, event.time_ns)),
+                _ => None,
+            })
+            .collect();
+        attempts.sort_by_key(|&(_, failed_ns)| failed_ns);
         EpisodeRecorder {
-            windows,
+            windows: windows(events),
             begun: 0,
+            attempts: attempts.into(),
             everyone: Gaps::default(),
             newcomers: Gaps::default(),
             errors: 0,
@@ -159,9 +177,7 @@ impl EpisodeRecorder {
         let Some(begun) = begun else {
             return;
         };
-        while self.windows.get(self.begun).is_some_and(|next| op.time_ns >= next.start_ns) {
-            self.turn();
-        }
+        self.advance(op.time_ns);
         self.last_ns = self.last_ns.max(op.time_ns);
         match (op.kind, op.f) {
             (OpType::Ok, F::LedgerAdd | F::BankTransfer) => {
@@ -174,36 +190,52 @@ impl EpisodeRecorder {
                 self.newcomers.ack(op.time_ns);
             }
             (OpType::Fail | OpType::Info, F::LedgerAdd | F::BankTransfer | F::BankRead | F::Probe) if cuts_off(op) => {
-                self.error(op, begun);
+                self.error(begun.sent_ns, op.time_ns, op.f == F::Probe);
             }
             _ => {}
         }
     }
 
-    fn error(&mut self, op: &OpView<'_>, begun: &Begun) {
+    /// Takes the prober's failures and begins the windows up to this moment, in order.
+    fn advance(&mut self, time_ns: u64) {
+        loop {
+            let turn_ns = self.windows.get(self.begun).map_or(u64::MAX, |window| window.start_ns);
+            let fail_ns = self.attempts.front().map_or(u64::MAX, |&(_, failed_ns)| failed_ns);
+            if turn_ns.min(fail_ns) > time_ns || turn_ns.min(fail_ns) == u64::MAX {
+                return;
+            }
+            if turn_ns <= fail_ns {
+                self.turn();
+            } else if let Some((sent_ns, failed_ns)) = self.attempts.pop_front() {
+                self.error(sent_ns, failed_ns, true);
+            }
+        }
+    }
+
+    fn error(&mut self, sent_ns: u64, done_ns: u64, newcomer: bool) {
         let Some(window) = self.begun.checked_sub(1).map(|at| &self.windows[at]) else {
             return;
         };
         // What was sent in the outage of an earlier fault tells of that one, whenever it ends.
-        if begun.sent_ns < window.start_ns
+        if sent_ns < window.start_ns
             && let Some(earlier) = self.done.last_mut()
             && let Some(outage) = earlier.outage
-            && begun.sent_ns <= outage.end_ns
+            && sent_ns <= outage.end_ns
         {
-            earlier.last_error_ns = earlier.last_error_ns.max(Some(op.time_ns));
+            earlier.last_error_ns = earlier.last_error_ns.max(Some(done_ns));
             earlier.errors += 1;
             return;
         }
-        if op.time_ns > window.end_ns {
+        if done_ns > window.end_ns {
             return;
         }
         self.errors += 1;
-        self.first_error_ns.get_or_insert(op.time_ns);
-        self.last_error_ns = Some(op.time_ns);
+        self.first_error_ns.get_or_insert(done_ns);
+        self.last_error_ns = self.last_error_ns.max(Some(done_ns));
         let any = self.everyone.last_ack_ns();
-        self.everyone.error(begun.sent_ns, op.time_ns, any);
-        if op.f == F::Probe {
-            self.newcomers.error(begun.sent_ns, op.time_ns, any);
+        self.everyone.error(sent_ns, done_ns, any);
+        if newcomer {
+            self.newcomers.error(sent_ns, done_ns, any);
         }
     }
 
@@ -262,9 +294,7 @@ impl EpisodeRecorder {
     /// The episodes, one for each window, in order. A window that no op reached has an empty one.
     pub fn finish(mut self) -> Vec<Episode> {
         let reached = self.last_ns;
-        while self.begun < self.windows.len() {
-            self.turn();
-        }
+        self.advance(u64::MAX);
         if self.begun > 0 {
             let end_ns = self.windows[self.begun - 1].end_ns;
             let episode = self.episode(end_ns.min(reached.max(self.windows[self.begun - 1].start_ns)));

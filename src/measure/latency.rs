@@ -7,7 +7,7 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Begun, F, Millis, OpType, OpView};
+use crate::model::{Begun, ErrorKind, F, Millis, OpType, OpView};
 
 /// The longest time that a histogram tells from a longer one: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
@@ -140,7 +140,10 @@ impl LatencyRecorder {
                 self.commits += u64::from(outcome == 0 && op.f != F::BankRead);
                 let response_ns = op.time_ns.saturating_sub(begun.intended_ns);
                 self.response[outcome].saturating_record(response_ns.max(1));
-                self.service[outcome].saturating_record(service_ns.max(1));
+                // An op that was never sent has no service time.
+                if op.error.is_none_or(|error| error.kind != ErrorKind::NotSent) {
+                    self.service[outcome].saturating_record(service_ns.max(1));
+                }
             }
             F::Probe if outcome == 0 => self.connect.saturating_record(service_ns.max(1)),
             F::Probe | F::LedgerRead => {}

@@ -50,37 +50,27 @@ impl Ruling {
 struct Exercise<'a> {
     fault: &'a FaultReport,
     episode: &'a Episode,
+    /// What its kind can decide.
+    decides: Vec<Claim>,
     before: &'a [Event],
     during: &'a [Event],
 }
 
-/// What a fault is aimed at, as far as the claims care.
-#[derive(PartialEq)]
-enum Aim {
-    Container,
-    Pod,
-    Node,
-    Other,
-}
-
 impl Exercise<'_> {
-    fn aim(&self) -> Aim {
-        match self.fault.target.as_ref().map(|target| target.kind.as_str()) {
-            Some("Container" | "Process") => Aim::Container,
-            Some("Pod") => Aim::Pod,
-            Some("Node") => Aim::Node,
-            _ => Aim::Other,
-        }
+    fn decides(&self, claim: Claim) -> bool {
+        self.decides.contains(&claim)
     }
 
     /// The last state of the pod that was the target's before the fault.
     fn old_pod(&self) -> Option<&PodSeen> {
         let target = self.fault.target.as_ref()?;
+        // A container is named after its pod.
+        let name = target.name.split('/').next().unwrap_or(&target.name);
         pods(self.before)
             .rfind(|(_, pod)| {
                 pod.uid == target.uid
                     || (target.kind == "Node" && pod.node.as_deref() == Some(target.name.as_str()))
-                    || (target.kind != "Node" && pod.name == target.name)
+                    || (target.kind != "Node" && pod.name == name)
             })
             .map(|(_, pod)| pod)
     }
@@ -116,10 +106,10 @@ pub(super) fn claims(exhibits: &Exhibits<'_>) -> Vec<ClaimReport> {
         .map(|claim| {
             let mut ruling = Ruling::default();
             match claim {
-                Claim::Ha1 => each(&exercises, Aim::Container, &mut ruling, restarted),
-                Claim::Ha2 => each(&exercises, Aim::Pod, &mut ruling, replaced),
+                Claim::Ha1 => each(&exercises, claim, &mut ruling, restarted),
+                Claim::Ha2 => each(&exercises, claim, &mut ruling, replaced),
                 Claim::Ha3 => same_storage(exhibits, &exercises, &mut ruling),
-                Claim::Ha4 => each(&exercises, Aim::Node, &mut ruling, moved),
+                Claim::Ha4 => each(&exercises, claim, &mut ruling, moved),
                 Claim::Ha5 => same_address(exhibits, &exercises, &mut ruling),
                 Claim::Ha6 => nothing_lost(exhibits, &exercises, &mut ruling),
                 Claim::Ha7 => back_in_time(&exhibits.plan.expect, &exercises, &mut ruling),
@@ -139,13 +129,14 @@ fn exercises<'a>(exhibits: &Exhibits<'a>) -> Vec<Exercise<'a>> {
             let episode = exhibits.episodes.iter().find(|episode| episode.window.fault == fault.id)?;
             let at = events.partition_point(|event| event.time_ns < episode.window.start_ns);
             let end = events.partition_point(|event| event.time_ns < episode.window.end_ns);
-            Some(Exercise { fault, episode, before: &events[..at], during: &events[at..end.max(at)] })
+            let planned = exhibits.plan.faults.iter().find(|planned| planned.id == fault.id)?;
+            Some(Exercise { fault, episode, decides: planned.spec.decides(), before: &events[..at], during: &events[at..end.max(at)] })
         })
         .collect()
 }
 
-fn each(exercises: &[Exercise<'_>], aim: Aim, ruling: &mut Ruling, judge: impl Fn(&Exercise<'_>) -> (Verdict, String)) {
-    for exercise in exercises.iter().filter(|exercise| exercise.aim() == aim) {
+fn each(exercises: &[Exercise<'_>], claim: Claim, ruling: &mut Ruling, judge: impl Fn(&Exercise<'_>) -> (Verdict, String)) {
+    for exercise in exercises.iter().filter(|exercise| exercise.decides(claim)) {
         let (verdict, said) = judge(exercise);
         ruling.add(verdict, format!("{}: {said}", exercise.fault.id));
     }
@@ -171,7 +162,8 @@ fn restarted(exercise: &Exercise<'_>) -> (Verdict, String) {
 
 /// HA-2.
 fn replaced(exercise: &Exercise<'_>) -> (Verdict, String) {
-    let Some(owner) = exercise.old_pod().and_then(|pod| pod.owner.as_ref()) else {
+    let told = exercise.fault.target.as_ref().and_then(|target| target.owner.as_ref());
+    let Some(owner) = told.or_else(|| exercise.old_pod()?.owner.as_ref()) else {
         return (Verdict::Unknown, "the owner of the pod was not seen before the fault".to_owned());
     };
     let mut foreign = None;
@@ -207,12 +199,12 @@ fn state(pod: &PodSeen) -> String {
 
 /// HA-3.
 fn same_storage(exhibits: &Exhibits<'_>, exercises: &[Exercise<'_>], ruling: &mut Ruling) {
-    let replaced = exercises.iter().filter(|exercise| exercise.aim() == Aim::Pod || exercise.aim() == Aim::Node).count();
+    let replaced = exercises.iter().filter(|exercise| exercise.decides(Claim::Ha3)).count();
     if replaced == 0 {
         return;
     }
     cite(exhibits.checks, "volume", ruling);
-    ruling.add(Verdict::Valid, format!("over {replaced} pods that were replaced"));
+    ruling.add(Verdict::Valid, format!("over {replaced} faults that ended the server"));
 }
 
 fn cite(checks: &[Check], name: &str, ruling: &mut Ruling) {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::check::{Bank, Check, Checker, Guarded, Ledger, guarded, single_writer, volume};
 use crate::experiment::{Plan, WorkloadKind};
-use crate::measure::{Episode, EpisodeRecorder, LatencyRecorder, Repeats, windows};
+use crate::measure::{Episode, EpisodeRecorder, LatencyRecorder, Repeats};
 use crate::model::{Claim, Event, Outcome, Verdict};
 
 use super::accounts;
@@ -63,7 +63,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
 
     let mut checkers = op_checkers(plan);
     let mut latency = LatencyRecorder::new();
-    let mut recorder = EpisodeRecorder::new(windows(events));
+    let mut recorder = EpisodeRecorder::new(events);
     let history = History::read(&history_path, |op, begun| {
         for checker in &mut checkers {
             checker.op(op, begun);

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::super::build::{MS, RunBuilder, pod, running};
 use super::*;
+use crate::experiment::FaultSpec;
 use crate::model::{ContainerState, EventKind, F, IdentityMoment, LeakItem, OpType, Phase, PodChange, TerminatedSeen};
 
 fn claim(report: &Report, id: Claim) -> &ClaimReport {
@@ -474,9 +475,14 @@ fn what_is_left_in_the_cluster_is_told_unless_it_was_kept() {
 fn a_container_fault_is_judged_by_its_restart() {
     let mut run = RunBuilder::passing();
     run.plan.expect.claims = [Claim::Ha1].into();
+    for fault in &mut run.plan.faults {
+        fault.spec = FaultSpec::ContainerCrash;
+    }
     run.edit(|kind| {
         if let EventKind::FaultStarted { target, .. } = kind {
             target.kind = "Container".to_owned();
+            target.uid = format!("containerd://{}", target.uid);
+            target.name += "/mssql";
         }
         true
     });
@@ -497,6 +503,9 @@ fn a_node_fault_is_judged_by_the_new_node() {
     let on = |node: &str| {
         let mut run = RunBuilder::passing();
         run.plan.expect.claims = [Claim::Ha4].into();
+        for fault in &mut run.plan.faults {
+            fault.spec = FaultSpec::NodeDrain;
+        }
         run.edit(|kind| {
             match kind {
                 EventKind::FaultStarted { target, .. } => {

@@ -33,7 +33,8 @@ pub(super) fn limits(plan: &Plan, run: &RunReport, events: &[Event], faults: &[F
     if let Some(defect) = &plan.target.sabotage {
         limits.push(format!("The engine was told to have a defect ({defect}). This run tests the harness, not the engine."));
     }
-    let power = |fault: &FaultReport| fault.reach.to_lowercase().contains("power");
+    // Only on machines of their own does switching one off take its memory with it.
+    let power = |fault: &FaultReport| fault.attested == Some(true) && fault.kind == "node-power-off" && run.provider == Provider::Context;
     if !faults.iter().any(power) {
         limits.push(
             "Every fault ended processes and left the machine's memory in place. A database that confirms a commit before it is \
