@@ -207,17 +207,16 @@ fn same_storage(exhibits: &Exhibits<'_>, exercises: &[Exercise<'_>], ruling: &mu
     ruling.add(Verdict::Valid, format!("over {replaced} faults that ended the server"));
 }
 
+/// Takes over what a check found. Its first sentence is what decided it; the others go with it.
 fn cite(checks: &[Check], name: &str, ruling: &mut Ruling) {
-    match checks.iter().find(|check| check.name == name) {
-        Some(check) => {
-            for said in &check.evidence {
-                ruling.add(check.verdict, format!("{name}: {said}"));
-            }
-            if check.evidence.is_empty() {
-                ruling.add(check.verdict, format!("{name}: {}", check.verdict));
-            }
-        }
-        None => ruling.add(Verdict::Unknown, format!("{name} was not checked")),
+    let Some(check) = checks.iter().find(|check| check.name == name) else {
+        ruling.add(Verdict::Unknown, format!("{name} was not checked"));
+        return;
+    };
+    let first = check.evidence.first().map_or_else(|| check.verdict.to_string(), String::clone);
+    ruling.add(check.verdict, format!("{name}: {first}"));
+    for said in check.evidence.iter().skip(1) {
+        ruling.add(Verdict::Valid, format!("{name}: {said}"));
     }
 }
 

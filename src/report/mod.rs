@@ -29,3 +29,5 @@ pub use write::write;
 
 #[cfg(test)]
 pub(crate) mod build;
+#[cfg(test)]
+mod render_tests;

@@ -269,11 +269,16 @@ fn next(page: &mut Page, report: &Report) {
         let ops: Vec<String> = example.ops.iter().map(|op| format!("line {} at {}", op.index + 1, op.time_ms)).collect();
         lines.push(format!("{}{key}: {}; history.jsonl {}", example.class, example.detail, ops.join(", ")));
     }
-    for item in report.leaks() {
-        lines.push(format!("left in the cluster: {}; remove it with: {}", item.what, item.mend));
-    }
     if report.verdict != Outcome::Pass {
         lines.push("report.json holds every number and every piece of evidence; timeline.jsonl holds every event".to_owned());
     }
     list(page, "What to look at next", &lines);
+    if !report.leaks().is_empty() {
+        page.title("Left in the cluster");
+    }
+    for item in report.leaks() {
+        page.text(&format!("- {}, removed by:", item.what), 2, 4);
+        // A command is copied as it is, so it is not broken.
+        page.lines.push(format!("    {}", item.mend));
+    }
 }
