@@ -1,5 +1,8 @@
 //! Events (core/v1) as the parts of a cluster report them: a repeated one is counted, not written again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 
 use crate::store::{EVENTS, Key, Part, Preconditions, Store, now, text};
@@ -85,10 +88,21 @@ impl Recorder {
         }
         let time = now();
         json!({
-            "metadata": { "name": format!("{name}.{:016x}", rand::random::<u64>()), "namespace": namespace },
+            "metadata": { "name": format!("{name}.{:x}", moment()), "namespace": namespace },
             "involvedObject": involved, "reason": reason, "message": message, "type": kind, "count": 1,
             "firstTimestamp": time, "lastTimestamp": time, "eventTime": null,
             "source": source, "reportingComponent": self.component, "reportingInstance": self.host.clone().unwrap_or_default(),
         })
     }
+}
+
+/// The present in nanoseconds, later than any answer before: events sort by their names in the order in which they happened.
+fn moment() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let present = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+    let next = |last: u64| Some(present.max(last.saturating_add(1)));
+    // The closure always answers, so both arms carry the value before this one.
+    let last = LAST.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).unwrap_or_else(|last| last);
+    present.max(last.saturating_add(1))
 }

@@ -5,12 +5,14 @@ mod deployment;
 mod endpointslice;
 pub(crate) mod feed;
 mod garbage;
+mod hashing;
 mod namespaces;
 pub(crate) mod nodes;
 pub(crate) mod ownership;
 pub(crate) mod quantity;
 mod replicaset;
 mod scheduler;
+mod statefulset;
 mod worklist;
 
 use tokio::task::JoinSet;
@@ -24,6 +26,7 @@ pub(crate) fn start(store: &Store, folders: &Folders, nodes: &[nodes::NodeSpec])
     let of = || store.clone();
     running.spawn(worklist::run(of(), deployment::Deployments::new(store)));
     running.spawn(worklist::run(of(), replicaset::ReplicaSets::new(store)));
+    running.spawn(worklist::run(of(), statefulset::StatefulSets::new(store)));
     running.spawn(worklist::run(of(), endpointslice::EndpointSlices::new(store)));
     running.spawn(worklist::run(of(), claims::Claims::new(store, folders.clone())));
     running.spawn(worklist::run(of(), claims::Volumes::new(store, folders.clone())));

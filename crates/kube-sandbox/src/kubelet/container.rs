@@ -115,6 +115,11 @@ impl Slot {
         }
     }
 
+    /// Whether it waits for a secret or a config map that its environment is made from.
+    pub(crate) fn misconfigured(&self) -> bool {
+        matches!(self.state, State::Waiting { reason: "CreateContainerConfigError", .. })
+    }
+
     /// When this container needs attention without any event: a restart, a retry or the end of its grace period.
     pub(crate) fn due(&self) -> Option<Instant> {
         match &self.state {

@@ -102,6 +102,7 @@ impl Nodes {
             }
         }
         while running.join_next().await.is_some() {}
+        self.spawner.shutdown().await;
     }
 
     fn dispatch(

@@ -185,7 +185,7 @@ impl Worker {
     }
 
     fn prepare_volumes(&mut self) -> bool {
-        if self.mount_failure.as_ref().is_some_and(|(_, retry)| Instant::now() < *retry) && !self.nudges.has_changed().unwrap_or(false) {
+        if self.mount_failure.as_ref().is_some_and(|(_, retry)| Instant::now() < *retry) {
             return false;
         }
         self.nudges.mark_unchanged();
@@ -256,7 +256,8 @@ impl Worker {
 
     async fn wait(&mut self) {
         let mount_retry = self.mount_failure.as_ref().map(|(_, retry)| *retry);
-        let blocked = self.mount_failure.is_some() && self.stopping.is_none() && !self.doomed;
+        let misconfigured = self.init.iter().chain(&self.main).any(Slot::misconfigured);
+        let blocked = (self.mount_failure.is_some() || misconfigured) && self.stopping.is_none() && !self.doomed;
         let due = self.init.iter().chain(&self.main).filter_map(Slot::due).chain(mount_retry.filter(|_| blocked)).min();
         let nothing_is_due = self.doomed;
         tokio::select! {
@@ -268,11 +269,21 @@ impl Worker {
             }
             Some(message) = self.inbox.recv() => self.take(message),
             () = until(due), if !nothing_is_due => {}
-            _ = self.nudges.changed(), if blocked => self.mount_failure = None,
+            _ = self.nudges.changed(), if blocked => self.unblock(),
             () = self.stop.cancelled(), if !self.doomed => {}
         }
         while let Ok(message) = self.inbox.try_recv() {
             self.take(message);
+        }
+    }
+
+    /// What was missing may be there now, so nothing waits for its next attempt any longer.
+    fn unblock(&mut self) {
+        self.mount_failure = None;
+        for slot in self.all_slots().filter(|slot| slot.misconfigured()) {
+            if let State::Waiting { retry, .. } = &mut slot.state {
+                *retry = None;
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
@@ -20,6 +21,8 @@ use tokio::sync::oneshot;
 
 /// Requests to start a process that may wait at once; more wait at the sender.
 const REQUESTS_MAX: usize = 256;
+/// How long the guard may take to end once its input has.
+const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -64,6 +67,11 @@ impl Spawner {
             }
         })?;
         Ok(Self { requests, guard })
+    }
+
+    /// Ends the guard, once there is nothing left to guard.
+    pub(crate) async fn shutdown(&self) {
+        self.guard.dismiss().await;
     }
 
     /// Starts a process in a group of its own.
@@ -188,17 +196,16 @@ fn handles_sigterm(pid: Pid) -> bool {
 /// The process that kills what is left when the sandbox dies without a chance to do it itself.
 #[derive(Debug)]
 struct Guard {
-    pipe: Mutex<std::process::ChildStdin>,
-    // The handle is kept so that the guard is a child of ours for as long as we live.
-    _process: std::process::Child,
+    /// Its standard input; gone once the guard was dismissed.
+    pipe: Mutex<Option<File>>,
+    process: Mutex<Option<Child>>,
 }
 
 impl Guard {
     fn start(shim: &[String]) -> io::Result<Self> {
-        use std::os::unix::process::CommandExt;
         let missing = || io::Error::new(io::ErrorKind::InvalidInput, "no program for the shim");
         let (program, leading) = shim.split_first().ok_or_else(missing)?;
-        let mut process = std::process::Command::new(program)
+        let mut process = Command::new(program)
             .args(leading)
             .arg("guard")
             .stdin(Stdio::piped())
@@ -208,7 +215,8 @@ impl Guard {
             .process_group(0)
             .spawn()?;
         let pipe = process.stdin.take().ok_or_else(|| io::Error::other("the guard has no pipe"))?;
-        Ok(Self { pipe: Mutex::new(pipe), _process: process })
+        let pipe = File::from(pipe.into_owned_fd()?);
+        Ok(Self { pipe: Mutex::new(Some(pipe)), process: Mutex::new(Some(process)) })
     }
 
     fn watch(&self, pid: Pid) {
@@ -222,6 +230,18 @@ impl Guard {
     /// A guard that is gone cannot be told; the parent-death signal still holds then.
     fn tell(&self, sign: char, pid: Pid) {
         let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
-        let _unguarded = writeln!(pipe, "{sign}{}", pid.as_raw_nonzero());
+        if let Some(pipe) = pipe.as_mut() {
+            let _unguarded = writeln!(pipe, "{sign}{}", pid.as_raw_nonzero());
+        }
+    }
+
+    /// Lets the guard go, and waits until it is gone.
+    async fn dismiss(&self) {
+        drop(self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut process) = process {
+            // It ends when its input does. One that does not is no reason to keep the sandbox from ending.
+            let _overdue = tokio::time::timeout(GUARD_PATIENCE, process.wait()).await;
+        }
     }
 }

@@ -4,4 +4,10 @@
 
 mod rig;
 
+mod client;
+mod crashes;
+mod isolation;
 mod lifecycle;
+mod placement;
+mod rollouts;
+mod volumes;

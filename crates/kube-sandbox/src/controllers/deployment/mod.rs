@@ -9,14 +9,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::feed::Change;
+use super::hashing::template_hash;
 use super::ownership::{controller_named, owned, reference_to, terminating, uid_of};
 use super::worklist::{Controller, Item};
 use crate::events::Recorder;
 use crate::store::{DEPLOYMENTS, DeleteOptions, Key, PODS, Part, Preconditions, REPLICA_SETS, Resource, Store, text};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
-/// The alphabet in which Kubernetes writes hashes; it spells no words.
-const HASH_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 pub(super) struct Deployments {
     store: Store,
@@ -214,35 +213,6 @@ fn same_template(template: &Value, set: &Value) -> bool {
         labels.remove("pod-template-hash");
     }
     *template == theirs
-}
-
-/// A short name for a template, stable for as long as the template is the same.
-fn template_hash(template: &Value, collisions: i64) -> String {
-    // FNV-1a with 32 bits, over the template with its keys in order.
-    let mut hash: u32 = 0x811c_9dc5;
-    let mut feed = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-        }
-    };
-    feed(canonical(template).as_bytes());
-    if collisions > 0 {
-        feed(&collisions.to_le_bytes());
-    }
-    hash.to_string().bytes().map(|byte| char::from(HASH_ALPHABET[usize::from(byte) % HASH_ALPHABET.len()])).collect()
-}
-
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
-            let inner: Vec<String> = entries.into_iter().map(|(key, value)| format!("{key:?}:{}", canonical(value))).collect();
-            format!("{{{}}}", inner.join(","))
-        }
-        Value::Array(list) => format!("[{}]", list.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
-    }
 }
 
 /// The precondition-free update of something that may be gone.
