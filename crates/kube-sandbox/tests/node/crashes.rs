@@ -111,7 +111,8 @@ async fn a_crash_loop_restarts_at_once_and_then_backs_off() {
     let backed_off = Instant::now();
     rig.until("the next back-off", &PODS, waiting(2, "CrashLoopBackOff")).await;
     assert!(backed_off.elapsed() > Duration::from_secs(9), "the third run came after {:?}", backed_off.elapsed());
-    assert_eq!(text(&rig.event("BackOff").await, "/type"), "Warning");
+    let found = rig.event("BackOff").await;
+    assert_eq!(text(&found, "/type"), "Warning");
     rig.sandbox.shutdown().await;
 }
 
@@ -164,7 +165,8 @@ async fn a_failed_liveness_probe_restarts_the_container() {
     std::fs::remove_file(volume.join("sick")).unwrap();
     let killing = rig.event("Killing").await;
     assert_eq!(text(&killing, "/message"), "Container echo failed liveness probe, will be restarted");
-    assert!(text(&rig.event("Unhealthy").await, "/message").contains("probe failed"));
+    let found = rig.event("Unhealthy").await;
+    assert!(text(&found, "/message").contains("probe failed"));
     rig.sandbox.shutdown().await;
 }
 

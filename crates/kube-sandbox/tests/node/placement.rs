@@ -37,7 +37,8 @@ async fn cordoned_nodes_take_no_pods_until_they_are_uncordoned() {
         "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) were unschedulable. no new claims to deallocate, \
          preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
     );
-    assert_eq!(text(&rig.event("FailedScheduling").await, "/type"), "Warning");
+    let found = rig.event("FailedScheduling").await;
+    assert_eq!(text(&found, "/type"), "Warning");
     rig.until("the taint of a cordoned node", &NODES, |nodes| {
         let node = nodes.iter().find(|node| name(node) == "sandbox-worker")?;
         (text(node, "/spec/taints/0/key") == "node.kubernetes.io/unschedulable").then_some(())
@@ -62,7 +63,8 @@ async fn a_node_local_volume_keeps_its_pod_from_other_nodes() {
         "1 node(s) didn't match PersistentVolume's node affinity, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable";
     assert!(why.contains(reasons), "{why}");
     cordon(&rig, &node, false);
-    assert_eq!(text(&rig.ready_pod(&[uid(&old)]).await, "/spec/nodeName"), node);
+    let found = rig.ready_pod(&[uid(&old)]).await;
+    assert_eq!(text(&found, "/spec/nodeName"), node);
     rig.sandbox.shutdown().await;
 }
 
