@@ -9,6 +9,8 @@ use std::pin::Pin;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+mod check;
+mod cluster;
 mod completions;
 mod doctor;
 mod exit;
@@ -17,6 +19,8 @@ mod init;
 mod list;
 mod overrides;
 mod plan;
+mod recover;
+mod run;
 mod schema;
 mod validate;
 
@@ -42,10 +46,18 @@ pub struct Cli {
 /// What can be asked of the program; one file each.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run experiments: deploy, load, inject, read back, judge.
+    Run(run::Run),
     /// Check experiment files: every mistake with line, column and path.
     Validate(validate::Validate),
     /// Tell everything that a run would create and touch, and when; nothing is touched.
     Plan(plan::PlanArgs),
+    /// Judge a recorded run again.
+    Check(check::Check),
+    /// Undo what a killed harness left in a cluster.
+    Recover(recover::Recover),
+    /// Start, end and show a standing sandbox, to point kubectl at.
+    Cluster(cluster::Cluster),
     /// List faults, workloads, checkers and engines, each with its reach.
     List(list::List),
     /// Write the JSON Schema of experiment files.
@@ -63,6 +75,10 @@ enum Command {
 impl Command {
     fn start<'a, 's: 'a>(self, streams: &'a mut Streams<'s>) -> Job<'a> {
         match self {
+            Command::Run(command) => command.start(streams),
+            Command::Check(command) => Job::Done(command.run(streams)),
+            Command::Recover(command) => command.start(streams),
+            Command::Cluster(command) => command.start(streams),
             Command::Validate(command) => Job::Done(command.run(streams)),
             Command::Plan(command) => Job::Done(command.run(streams)),
             Command::List(command) => Job::Done(command.run(streams)),

@@ -7,6 +7,11 @@ use super::event::Event;
 pub trait EventSink {
     /// Takes one event.
     fn event(&mut self, event: &Event);
+
+    /// Tells the time, in ns since the run's start, while nothing happens.
+    fn tick(&mut self, now_ns: u64) {
+        let _ = now_ns;
+    }
 }
 
 /// Several sinks in a row are a sink.

@@ -51,20 +51,6 @@ impl<W: Write> Live<W> {
         }
     }
 
-    /// Redraws the block for this moment if it is due, so that an outage is seen to grow while nothing else happens.
-    pub fn tick(&mut self, now_ns: u64) {
-        if self.width.is_none() {
-            return;
-        }
-        if self.drawn_ns.is_some_and(|drawn| now_ns < drawn + REDRAW_NS) {
-            return;
-        }
-        self.erase();
-        self.draw(now_ns);
-        // Progress that cannot be shown must not stop a run.
-        let _ = self.out.flush();
-    }
-
     /// Takes the block away, before something else is written to the terminal.
     pub fn clear(&mut self) {
         self.erase();
@@ -148,6 +134,20 @@ impl<W: Write> EventSink for Live<W> {
         } else {
             self.tick(event.time_ns);
         }
+    }
+
+    /// Redraws the block for this moment if it is due, so that an outage is seen to grow while nothing else happens.
+    fn tick(&mut self, now_ns: u64) {
+        if self.width.is_none() {
+            return;
+        }
+        if self.drawn_ns.is_some_and(|drawn| now_ns < drawn + REDRAW_NS) {
+            return;
+        }
+        self.erase();
+        self.draw(now_ns);
+        // Progress that cannot be shown must not stop a run.
+        let _ = self.out.flush();
     }
 }
 

@@ -1,0 +1,206 @@
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::experiment::{self, ClusterRef, Overrides, Plan};
+use crate::report::{self, Live};
+use crate::run::{self, Finished, Keep, Options, RunError};
+
+use super::{CommandResult, Exit, Failure, Job, Output, OverrideArgs, Streams};
+
+/// The default folder of runs.
+pub(super) const REPORTS: &str = "reports";
+
+/// Runs experiments to their verdicts.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The experiment files, run one after the other; the worst verdict wins.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// The folder that gets a folder for each run.
+    #[arg(long, value_name = "DIR", default_value = REPORTS)]
+    reports: PathBuf,
+    /// Leave the target in the cluster.
+    #[arg(long, conflicts_with = "keep_on_failure")]
+    keep: bool,
+    /// Leave the target of a run that does not pass in the cluster, for a look.
+    #[arg(long)]
+    keep_on_failure: bool,
+    /// Say that you mean this context of your kubeconfig; needed for `--cluster context:NAME`.
+    #[arg(long, value_name = "CONTEXT")]
+    yes_i_mean: Option<String>,
+    /// The form of the result on stdout.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+    /// No progress on stderr.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Run {
+    /// Every file is read before the first run, so that a mistake in the last one costs nothing.
+    pub fn start<'a>(self, streams: &'a mut Streams<'_>) -> Job<'a> {
+        let overrides = Overrides::from(self.overrides.clone());
+        let mut plans = Vec::new();
+        let mut wrong = String::new();
+        for file in &self.files {
+            match experiment::load_with(file, &overrides) {
+                Ok(plan) => plans.push(plan),
+                Err(mistakes) => wrong.push_str(&mistakes.to_string()),
+            }
+        }
+        if !wrong.is_empty() {
+            return Job::Done(Err(Failure::new(Exit::Usage, wrong)));
+        }
+        Job::Later(Box::pin(self.run(plans, streams)))
+    }
+
+    async fn run(self, plans: Vec<Plan>, streams: &mut Streams<'_>) -> CommandResult {
+        let cancel = CancellationToken::new();
+        let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
+        let mut worst = Exit::Pass;
+        for plan in &plans {
+            worst = worse(worst, self.one(plan, &cancel, streams).await?);
+            if cancel.is_cancelled() {
+                break;
+            }
+        }
+        signals.abort();
+        Ok(worst)
+    }
+
+    async fn one(&self, plan: &Plan, cancel: &CancellationToken, streams: &mut Streams<'_>) -> CommandResult {
+        let cluster = plan.cluster.clone().unwrap_or(ClusterRef::Sandbox(None));
+        self.meant(&cluster)?;
+        let keep = match (self.keep, self.keep_on_failure) {
+            (true, _) => Keep::Always,
+            (_, true) => Keep::OnFailure,
+            _ => Keep::Never,
+        };
+        let live = (!self.quiet).then(|| Box::new(Live::new(std::io::stderr(), terminal_width(), plan)) as Box<_>);
+        let options = Options { reports: self.reports.clone(), cluster, keep, live };
+        match run::run(plan, options, cancel.clone()).await {
+            Ok(finished) => self.tell(&finished, streams),
+            Err(error) => {
+                tell_error(&error, streams)?;
+                Ok(exit_of_error(&error))
+            }
+        }
+    }
+
+    /// A context may be anybody's cluster, so it must be named twice.
+    fn meant(&self, cluster: &ClusterRef) -> Result<(), Failure> {
+        let ClusterRef::Context(context) = cluster else {
+            return Ok(());
+        };
+        if self.yes_i_mean.as_ref() == Some(context) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Usage,
+            format!("this would inject faults into the cluster of the context `{context}`; say so: --yes-i-mean {context}"),
+        ))
+    }
+
+    fn tell(&self, finished: &Finished, streams: &mut Streams<'_>) -> CommandResult {
+        if let Some(error) = &finished.error {
+            tell_error(error, streams)?;
+        }
+        if let Some(report) = &finished.report {
+            match self.output {
+                Output::Text => {
+                    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                    write!(streams.out, "{}", report::terminal(report, 80, colour))?;
+                    writeln!(streams.out, "\nfolder: {}", finished.folder.display())?;
+                }
+                Output::Json => {
+                    serde_json::to_writer(&mut *streams.out, report).map_err(std::io::Error::from)?;
+                    writeln!(streams.out)?;
+                }
+            }
+        }
+        for item in &finished.left {
+            writeln!(streams.err, "left in the cluster: {}; remove it with: {}", item.what, item.mend)?;
+        }
+        Ok(exit_of(finished))
+    }
+}
+
+/// The width of the terminal on stderr; none where it is not one.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    Some(usize::from(size.ws_col).clamp(40, 200))
+}
+
+/// The exit code of a run that created its folder.
+fn exit_of(finished: &Finished) -> Exit {
+    if !finished.left.is_empty() {
+        return Exit::LeftBehind;
+    }
+    let judged = finished.report.as_ref().map(|report| Exit::from(report.outcome()));
+    match (&finished.error, judged) {
+        (None, Some(exit)) => exit,
+        (None, None) => Exit::Bug,
+        (Some(error), judged) => match (exit_of_error(error), judged) {
+            // The target did not come back after a fault: that is what the run was to find out, so the verdict stands.
+            (Exit::Unavailable, Some(exit)) if finished.faults_began => worse(exit, Exit::Inconclusive),
+            (exit, _) => exit,
+        },
+    }
+}
+
+fn exit_of_error(error: &RunError) -> Exit {
+    match error {
+        RunError::Interrupted => Exit::Interrupted,
+        RunError::Bug(_) => Exit::Bug,
+        RunError::Cluster(_) | RunError::Target(_) | RunError::NotSeen(_) | RunError::Engine(_) | RunError::Folder(_) => Exit::Unavailable,
+    }
+}
+
+fn tell_error(error: &RunError, streams: &mut Streams<'_>) -> Result<(), Failure> {
+    writeln!(streams.err, "error: {}", run::report_chain(error))?;
+    if let Some(hint) = error.hint() {
+        writeln!(streams.err, "  try: {hint}")?;
+    }
+    Ok(())
+}
+
+/// The one that a pipeline must hear of. What is left in a cluster outranks every verdict, a failure outranks not knowing.
+fn worse(one: Exit, other: Exit) -> Exit {
+    let rank = |exit: Exit| match exit {
+        Exit::Pass => 0,
+        Exit::Inconclusive => 1,
+        Exit::Fail => 2,
+        Exit::Usage => 3,
+        Exit::Unavailable => 4,
+        Exit::Bug => 5,
+        Exit::LeftBehind => 6,
+        Exit::Interrupted => 7,
+    };
+    if rank(one) >= rank(other) { one } else { other }
+}
+
+/// The first signal asks the run to end; it heals and reports. Later ones are told that this takes its time.
+async fn cancel_on_signal(cancel: CancellationToken) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        let message = if cancel.is_cancelled() {
+            "still healing; if you must kill this process, run `chaos recover` afterwards"
+        } else {
+            "interrupted: healing, then reporting what was measured"
+        };
+        let _ = writeln!(std::io::stderr(), "{message}");
+        cancel.cancel();
+    }
+}

@@ -1,0 +1,144 @@
+//! The fault phase: each fault at its time, and never two at once.
+
+use std::time::Duration;
+
+use super::RunError;
+use super::phases::Run;
+use crate::experiment::PlannedFault;
+use crate::fault::{self, Fault, FaultError};
+use crate::model::{EventKind, FaultTarget};
+use crate::workload::WORKLOAD_FS;
+
+/// A fault that was injected and is not healed yet.
+pub(super) struct ActiveFault {
+    id: String,
+    fault: Box<dyn Fault>,
+    target: FaultTarget,
+    healed: bool,
+}
+
+impl Run<'_> {
+    /// Injects every planned fault and waits out the rest of the plan's duration, which is the baseline window after the last recovery.
+    pub(super) async fn faults(&mut self) -> Result<(), RunError> {
+        let plan = self.plan;
+        let began = tokio::time::Instant::now();
+        for planned in &plan.faults {
+            tokio::time::sleep_until(began + planned.at).await;
+            self.one_fault(planned).await?;
+        }
+        tokio::time::sleep_until(began + plan.duration).await;
+        Ok(())
+    }
+
+    /// Resolve, journal, inject, attest, wait for recovery, heal. A fault that could not be injected is recorded and the run goes on: the verdict knows.
+    async fn one_fault(&mut self, planned: &PlannedFault) -> Result<(), RunError> {
+        let within = planned.recover_within;
+        let refused = |error: &dyn std::fmt::Display| EventKind::FaultRefused { fault: planned.id.clone(), reason: error.to_string() };
+        let fault = fault::fault(&planned.spec);
+        let ready = self.site()?.watch.until("a ready pod behind the Service", within, |state| state.serving().is_some()).await;
+        if let Err(error) = ready {
+            self.timeline.emit(refused(&error));
+            return Ok(());
+        }
+        let target = match fault.resolve(self.site()?).await {
+            Ok(target) => target,
+            Err(error) => {
+                self.timeline.emit(refused(&error));
+                return Ok(());
+            }
+        };
+        if let Some(prober) = &self.prober {
+            prober.alert();
+        }
+        self.journal.intent(&planned.id, &format!("{}/{} uid {}", target.kind, target.name, target.uid), fault.undo(&target))?;
+        let injected_ns = self.clock.now_ns();
+        self.timeline.emit_at(
+            injected_ns,
+            EventKind::FaultStarted {
+                fault: planned.id.clone(),
+                kind: planned.spec.kind().to_owned(),
+                target: target.clone(),
+                parameters: planned.spec.parameters_in_words(),
+                reach: planned.spec.reach().to_owned(),
+            },
+        );
+        self.active = Some(ActiveFault { id: planned.id.clone(), fault, target, healed: false });
+        self.inject_and_watch(planned, injected_ns).await
+    }
+
+    async fn inject_and_watch(&mut self, planned: &PlannedFault, injected_ns: u64) -> Result<(), RunError> {
+        let id = planned.id.clone();
+        let active = self.active.as_ref().ok_or_else(|| RunError::Bug("no fault is active".to_owned()))?;
+        let (fault, target, site) = (&active.fault, &active.target, self.site()?);
+        let in_flight = u32::try_from(self.recorder.sink().counts(&WORKLOAD_FS).in_flight).unwrap_or(u32::MAX);
+        if let Err(error) = fault.inject(site, target).await {
+            self.timeline.emit(EventKind::FaultRefused { fault: id.clone(), reason: error.to_string() });
+            self.journal.undone(&id, "not injected")?;
+            self.active = None;
+            return match error {
+                FaultError::Journal(error) => Err(error.into()),
+                _ => Ok(()),
+            };
+        }
+        let injected = tokio::time::Instant::now();
+        self.timeline.emit(EventKind::FaultInjected { fault: id.clone(), in_flight });
+        let attestation = fault.attest(site, target, planned.recover_within).await;
+        self.timeline.emit(EventKind::FaultAttested { fault: id.clone(), attested: attestation.attested, evidence: attestation.evidence });
+        let since_ns = match fault.lasts() {
+            // What lasts until it is healed cannot be recovered from before.
+            Some(lasts) => {
+                tokio::time::sleep_until(injected + lasts).await;
+                if let Some(prober) = &self.prober {
+                    prober.alert();
+                }
+                self.heal_active(false).await;
+                self.clock.now_ns()
+            }
+            None => injected_ns,
+        };
+        let active = self.active.as_ref().ok_or_else(|| RunError::Bug("no fault is active".to_owned()))?;
+        let detail = self.recovered(active, since_ns, planned.recover_within).await.err().unwrap_or_default();
+        self.timeline.emit(EventKind::FaultRecovered { fault: id, recovered: detail.is_empty(), detail });
+        self.heal_active(true).await;
+        Ok(())
+    }
+
+    /// Waits until the target serves again as the fault wants it, and for a commit through the Service.
+    async fn recovered(&self, active: &ActiveFault, since_ns: u64, within: Duration) -> Result<(), String> {
+        let site = self.site().map_err(|error| error.to_string())?;
+        let serving = site.watch.until("a ready pod behind the Service", within, |state| active.fault.is_recovered(state, &active.target));
+        serving.await.map_err(|error| error.to_string())?;
+        let sink = self.recorder.sink();
+        let committed = tokio::time::timeout(within, sink.acknowledged_after(since_ns));
+        committed
+            .await
+            .map_err(|_| format!("a ready pod is behind the Service, but no commit was acknowledged within {} s", within.as_secs()))?;
+        Ok(())
+    }
+
+    /// Heals the active fault, if there is one and it is not healed yet; `last` forgets it.
+    pub(super) async fn heal_active(&mut self, last: bool) {
+        let (Some(mut active), Some(site)) = (self.active.take(), &self.site) else {
+            return;
+        };
+        if !active.healed {
+            match active.fault.heal(site, &active.target).await {
+                Ok(detail) => {
+                    active.healed = true;
+                    let noted = self.journal.undone(&active.id, &detail);
+                    self.timeline.emit(EventKind::FaultHealed { fault: active.id.clone(), detail });
+                    if let Err(error) = noted {
+                        self.timeline.emit(EventKind::HarnessError { message: format!("the journal cannot be written: {error}") });
+                    }
+                }
+                Err(error) => {
+                    let message = format!("{} could not be healed: {error}; `chaos recover` tries again", active.id);
+                    self.timeline.emit(EventKind::HarnessError { message });
+                }
+            }
+        }
+        if !last {
+            self.active = Some(active);
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! The phases of a run, and the way out of each of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+use rand::RngExt;
+use tokio_util::sync::CancellationToken;
+
+use super::faults::ActiveFault;
+use super::preflight::{self, Ground};
+use super::timeline::Timeline;
+use super::{Finished, Keep, Options, RunError, folder};
+use crate::cluster::{self, ClusterProvider, ClusterRecord};
+use crate::experiment::{self, Named, Plan};
+use crate::fault::journal::{Entry, Journal, Undo};
+use crate::fault::{Fault, PodKill, Site};
+use crate::measure::{Clock, OpSink, Recorder};
+use crate::model::{EventKind, HarnessInfo, IdentityMoment, LeakItem, Outcome, Phase, RunInfo, Secret};
+use crate::report;
+use crate::sql;
+use crate::target::{self, Manifests, Names, Profile, Watch};
+use crate::workload::{self, Load, Prober, WORKLOAD_FS};
+
+const PREFLIGHT_WITHIN: Duration = Duration::from_secs(600);
+const CLEAN_UP_WITHIN: Duration = Duration::from_secs(180);
+const STEADY_WITHIN: Duration = Duration::from_secs(60);
+const FINAL_READ_WITHIN: Duration = Duration::from_secs(600);
+const NAMESPACE_STEP: &str = "namespace";
+
+/// The parts of a run that outlive a phase.
+pub(super) struct Run<'a> {
+    pub plan: &'a Plan,
+    pub folder: PathBuf,
+    pub clock: Clock,
+    pub timeline: Timeline,
+    pub journal: Journal,
+    pub recorder: Recorder,
+    pub seed: u64,
+    id: String,
+    names: Names,
+    keep: Keep,
+    provider: Arc<dyn ClusterProvider>,
+    client: Option<kube::Client>,
+    namespace_uid: Option<String>,
+    pub site: Option<Site>,
+    pub load: Option<Load>,
+    pub prober: Option<Prober>,
+    pub active: Option<ActiveFault>,
+    faults_began: bool,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+/// See [`super::run`].
+pub(super) async fn run(plan: &Plan, options: Options, cancel: CancellationToken) -> Result<Finished, RunError> {
+    let mut run = Run::begin(plan, options)?;
+    let measured = tokio::select! {
+        measured = run.measure() => measured,
+        () = cancel.cancelled() => Err(RunError::Interrupted),
+    };
+    Ok(run.end(measured.err()).await)
+}
+
+impl<'a> Run<'a> {
+    /// Creates the run's folder and everything in it that is written from the start.
+    fn begin(plan: &'a Plan, options: Options) -> Result<Self, RunError> {
+        let provider = cluster::provider(&options.cluster)?;
+        let clock = Clock::start();
+        let id = folder::run_id(&plan.name, clock.started_at());
+        let folder = folder::create(&options.reports, &id)?;
+        let seed = plan.seed.unwrap_or_else(|| rand::rng().random_range(0..=u64::from(u32::MAX)));
+        std::fs::write(folder.join("experiment.yaml"), experiment::to_yaml(&Plan { seed: Some(seed), ..plan.clone() }))?;
+        let record = ClusterRecord { provider: provider.provider(), name: provider.name().to_owned() };
+        let journal = Journal::create(&folder, &Entry::Begin { run: id.clone(), cluster: record })?;
+        let timeline = Timeline::create(&folder, clock, options.live)?;
+        let names = Names::new(folder::namespace(&plan.name), plan.target.controller);
+        timeline.emit_at(
+            0,
+            EventKind::RunStarted {
+                run: RunInfo {
+                    id: id.clone(),
+                    experiment: plan.name.clone(),
+                    seed,
+                    started_at: clock.started_at().to_string(),
+                    provider: provider.provider(),
+                    cluster: provider.name().to_owned(),
+                    namespace: names.namespace.clone(),
+                    harness: HarnessInfo {
+                        version: env!("CARGO_PKG_VERSION").to_owned(),
+                        commit: option_env!("CHAOS_COMMIT").unwrap_or_default().to_owned(),
+                    },
+                },
+            },
+        );
+        let recorder = Recorder::create(&folder, clock)?;
+        Ok(Run {
+            plan,
+            folder,
+            clock,
+            timeline,
+            journal,
+            recorder,
+            seed,
+            id,
+            names,
+            keep: options.keep,
+            provider,
+            client: None,
+            namespace_uid: None,
+            site: None,
+            load: None,
+            prober: None,
+            active: None,
+            faults_began: false,
+            tasks: tokio::task::JoinSet::new(),
+        })
+    }
+
+    /// Everything up to the final read. Dropped half-way when the run is interrupted; [`Run::end`] finds its parts in `self`.
+    async fn measure(&mut self) -> Result<(), RunError> {
+        self.phase(Phase::Preflight);
+        let result = tokio::time::timeout(PREFLIGHT_WITHIN, self.preflight()).await;
+        let ground = self.done(Phase::Preflight, late(result, "preflight", PREFLIGHT_WITHIN), |ground| ground.warnings.join("; "))?;
+
+        self.phase(Phase::Deploy);
+        let result = self.deploy(&ground).await;
+        self.done(Phase::Deploy, result, |address| format!("the Service is reached at {address}"))?;
+
+        self.phase(Phase::SteadyState);
+        let result = tokio::time::timeout(STEADY_WITHIN, self.steady_state()).await;
+        self.done(Phase::SteadyState, late(result, "steady state", STEADY_WITHIN), |()| String::new())?;
+
+        self.phase(Phase::WarmUp);
+        let result = self.warm_up().await;
+        self.done(Phase::WarmUp, result, |acknowledged| format!("{acknowledged} commits acknowledged"))?;
+
+        self.phase(Phase::Faults);
+        self.faults_began = true;
+        let result = self.faults().await;
+        self.done(Phase::Faults, result, |()| String::new())?;
+
+        self.phase(Phase::Quiesce);
+        let result = self.quiesce().await;
+        self.done(Phase::Quiesce, result, |()| String::new())?;
+
+        if self.plan.cold_read {
+            self.phase(Phase::ColdRestart);
+            let result = self.cold_restart().await;
+            self.done(Phase::ColdRestart, result, |detail| detail.clone())?;
+        }
+
+        self.phase(Phase::FinalRead);
+        let result = self.final_read().await;
+        self.done(Phase::FinalRead, result, |rows| format!("{rows} rows"))?;
+        Ok(())
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.timeline.emit(EventKind::PhaseStarted { phase });
+    }
+
+    /// Records a phase's end; a run that cannot write its records any more ends here too.
+    fn done<T>(&self, phase: Phase, result: Result<T, RunError>, detail: impl FnOnce(&T) -> String) -> Result<T, RunError> {
+        let result = match self.recorder.failed().or_else(|| self.timeline.failed()) {
+            Some(why) => Err(RunError::Folder(std::io::Error::new(std::io::ErrorKind::StorageFull, why))),
+            None => result,
+        };
+        let (ok, detail) = match &result {
+            Ok(value) => (true, detail(value)),
+            Err(error) => (false, report_chain(error)),
+        };
+        self.timeline.emit(EventKind::PhaseFinished { phase, ok, detail });
+        result
+    }
+
+    async fn preflight(&mut self) -> Result<Ground, RunError> {
+        let client = cluster::client(self.provider.connect().await?)?;
+        self.client = Some(client.clone());
+        let scratch = tempfile::tempdir()?;
+        let ground = preflight::look(&client, self.provider.as_ref(), self.plan, scratch.path()).await?;
+        self.timeline.emit(EventKind::KubernetesVersion { version: ground.kubernetes_version.clone() });
+        Ok(ground)
+    }
+
+    async fn deploy(&mut self, ground: &Ground) -> Result<String, RunError> {
+        let client = self.client.clone().ok_or_else(|| RunError::Bug("deploy before preflight".to_owned()))?;
+        let profile = Profile::of(&self.plan.target, &ground.stand_in_image);
+        // SQL Server wants three of four classes of characters.
+        let password = Secret::new(format!("Aa1-{}", folder::random_word(24)));
+        let undo = Undo::DeleteNamespace { namespace: self.names.namespace.clone() };
+        self.journal.intent(NAMESPACE_STEP, &format!("namespace/{}", self.names.namespace), undo)?;
+        let deployed = target::create(&client, &self.names, &ground.entrances, |node_port| {
+            Manifests::new(&self.names, &self.id, &self.plan.target, &profile, &password, node_port)
+        })
+        .await?;
+        self.namespace_uid = Some(deployed.namespace_uid);
+
+        let timeline = self.timeline.clone();
+        let emit: target::Emit = Arc::new(move |kind| timeline.emit(kind));
+        let watch = Watch::start(&client, &self.names, emit.clone());
+        let (pods, container) = (Api::<Pod>::namespaced(client.clone(), &self.names.namespace), self.names.container.to_owned());
+        let (state, log, failed) = (watch.subscribe(), self.folder.join("target.log"), self.timeline.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = target::follow(pods, container, state, &log, profile.log_marks, emit).await {
+                failed.emit(EventKind::HarnessError { message: format!("the target's log is not kept: {error}") });
+            }
+        });
+        let sql = sql::Target {
+            address: deployed.address.clone(),
+            user: "sa".to_owned(),
+            password,
+            database: workload::DATABASE.to_owned(),
+            tls: self.plan.target.tls,
+        };
+        let site = self.site.insert(Site {
+            client,
+            names: self.names.clone(),
+            watch,
+            sql,
+            provider: Arc::clone(&self.provider),
+            pod_grace: self.plan.target.grace,
+            run: self.id.clone(),
+        });
+        site.watch.until("a ready pod behind the Service", self.plan.target.ready_within, |state| state.serving().is_some()).await?;
+        Ok(deployed.address)
+    }
+
+    /// The hypothesis must hold before any fault: the engine answers, a row that is written can be read, and we know who and where everything is.
+    async fn steady_state(&mut self) -> Result<(), RunError> {
+        let sql = self.sql_target()?;
+        // Ready is not recovered: a server may take connections and still refuse logins. There is nothing to watch, so it is asked again.
+        let mut pause = Duration::from_millis(50);
+        let mut last = String::new();
+        let deadline = tokio::time::Instant::now() + self.plan.target.ready_within.min(STEADY_WITHIN);
+        loop {
+            let prepared = async {
+                workload::prepare(&sql).await?;
+                workload::sentinel_write(&sql, &self.id).await
+            };
+            match prepared.await {
+                Ok(()) => break,
+                Err(error) if tokio::time::Instant::now() + pause < deadline => last = error.to_string(),
+                Err(error) => return Err(RunError::Engine(format!("{error}; before that: {last}"))),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+        self.identify(IdentityMoment::Before).await
+    }
+
+    /// Records who and where the target is, and what the engine says of itself and of the sentinel row.
+    async fn identify(&mut self, moment: IdentityMoment) -> Result<(), RunError> {
+        let sql = self.sql_target()?;
+        let engine = |error: sql::SqlError| RunError::Engine(error.to_string());
+        let info = workload::engine_info(&sql, self.plan.target.engine.id()).await.map_err(engine)?;
+        self.timeline.emit(EventKind::EngineSeen { engine: info });
+        let found = workload::sentinel_read(&sql, &self.id).await.map_err(engine)?;
+        self.timeline.emit(EventKind::SentinelRead { moment, found });
+        if moment == IdentityMoment::After {
+            // The sandbox' paths are those of this machine, so its files are elsewhere than in a container.
+            let mount = self.provider.runs_images().then_some(target::DATA_MOUNT);
+            for fact in workload::engine_facts(&sql, mount).await {
+                self.timeline.emit(EventKind::EngineFact { fact });
+            }
+        }
+        let site = self.site()?;
+        let state = site.watch.until("a ready pod behind the Service", STEADY_WITHIN, |state| state.serving().is_some()).await?;
+        let identity = target::identify(&site.client, &site.names, self.plan.target.controller, &sql.address, &state).await?;
+        self.timeline.emit(EventKind::TargetIdentified { moment, identity });
+        Ok(())
+    }
+
+    /// Starts workload and prober. The run goes on only when commits are being acknowledged.
+    async fn warm_up(&mut self) -> Result<u64, RunError> {
+        let sql = self.sql_target()?;
+        let sink = self.recorder.sink();
+        self.load = Some(Load::start(&self.plan.workload, self.seed, sql.clone(), sink.clone(), self.clock)?);
+        let timeline = self.timeline.clone();
+        self.prober = Some(Prober::start(sql, sink.clone(), self.clock, move |kind| timeline.emit(kind))?);
+        self.tasks.spawn(throughput(sink.clone(), self.timeline.clone()));
+        tokio::time::sleep(self.plan.workload.warm_up).await;
+        let acknowledged = sink.counts(&WORKLOAD_FS).ok;
+        if acknowledged == 0 {
+            return Err(RunError::Engine("no commit was acknowledged during warm-up".to_owned()));
+        }
+        Ok(acknowledged)
+    }
+
+    async fn quiesce(&mut self) -> Result<(), RunError> {
+        if let Some(prober) = self.prober.take() {
+            prober.stop().await;
+        }
+        if let Some(load) = self.load.take() {
+            let summary = load.stop(self.plan.workload.op_timeout + Duration::from_secs(5)).await;
+            self.timeline.emit(summary.event());
+        }
+        Ok(())
+    }
+
+    /// Kills the database pod once more, so that the final read is served by a process that acknowledged nothing.
+    async fn cold_restart(&mut self) -> Result<String, RunError> {
+        let within = self.plan.target.ready_within;
+        let site = self.site()?;
+        let kill = PodKill { grace: experiment::Grace::Of(Duration::ZERO) };
+        let refused = |error: crate::fault::FaultError| RunError::Engine(format!("cold restart: {error}"));
+        site.watch.until("a ready pod behind the Service", within, |state| state.serving().is_some()).await?;
+        let target = kill.resolve(site).await.map_err(refused)?;
+        self.journal.intent("cold-restart", &format!("pod/{}", target.name), kill.undo(&target))?;
+        kill.inject(site, &target).await.map_err(refused)?;
+        let serving = |state: &target::TargetState| state.serving().is_some_and(|pod| pod.uid != target.uid);
+        let state = site.watch.until("a fresh pod behind the Service", within, serving).await?;
+        self.journal.undone("cold-restart", "a fresh pod serves")?;
+        let fresh = state.serving().map(|pod| pod.uid.clone()).unwrap_or_default();
+        Ok(format!("pod uid {} was replaced by {fresh}", target.uid))
+    }
+
+    async fn final_read(&mut self) -> Result<u64, RunError> {
+        let sql = self.sql_target()?;
+        let read = workload::final_read(&sql, &self.recorder.sink(), self.clock, FINAL_READ_WITHIN).await;
+        if !read.complete {
+            let last = read.last_error.map(|error| error.message).unwrap_or_default();
+            return Err(RunError::Engine(format!("the final read was not complete after {} attempts; last error: {last}", read.attempts)));
+        }
+        self.identify(IdentityMoment::After).await?;
+        Ok(read.rows)
+    }
+
+    /// Heals, removes, records, judges. Whatever happened before, this runs to its end.
+    async fn end(mut self, error: Option<RunError>) -> Finished {
+        if matches!(error, Some(RunError::Interrupted)) {
+            self.timeline.emit(EventKind::Interrupted { signal: "interrupt".to_owned() });
+        }
+        if let Some(prober) = self.prober.take() {
+            prober.stop().await;
+        }
+        if let Some(load) = self.load.take() {
+            let summary = load.stop(Duration::from_secs(2)).await;
+            self.timeline.emit(summary.event());
+        }
+        self.heal_active(true).await;
+        self.recorder.flush().await;
+        if let Err(why) = self.recorder.finish() {
+            self.timeline.emit(EventKind::HarnessError { message: format!("the history is not complete: {why}") });
+        }
+        // The verdict decides whether the target is kept for a look, so a first judgement comes before the clean-up.
+        let keep = match self.keep {
+            Keep::Never => false,
+            Keep::Always => true,
+            Keep::OnFailure => {
+                error.is_some() || !report::judge_so_far(&self.folder, self.plan).is_ok_and(|report| report.outcome() == Outcome::Pass)
+            }
+        };
+        let left = self.clean_up(keep).await;
+        self.tasks.shutdown().await;
+        self.site = None;
+        if error.is_none() {
+            self.timeline.emit(EventKind::RunFinished);
+        }
+        self.timeline.finish();
+        let report = self.judge().await;
+        let (report, error) = match report {
+            Ok(report) => (Some(report), error),
+            Err(why) => (None, error.or(Some(RunError::Bug(why)))),
+        };
+        Finished { folder: self.folder, report, error, faults_began: self.faults_began, left: if keep { Vec::new() } else { left } }
+    }
+
+    /// Judging reads the whole history, which must not stop the runtime.
+    async fn judge(&self) -> Result<report::Report, String> {
+        let (folder, plan) = (self.folder.clone(), Plan { seed: Some(self.seed), ..self.plan.clone() });
+        tokio::task::spawn_blocking(move || {
+            let report = report::judge(&folder, &plan).map_err(|error| error.to_string())?;
+            report::write(&folder, &report).map_err(|error| format!("the report cannot be written: {error}"))?;
+            Ok(report)
+        })
+        .await
+        .map_err(|error| error.to_string())?
+    }
+
+    /// Removes what this run created, then looks whether anything of it is left.
+    async fn clean_up(&mut self, keep: bool) -> Vec<LeakItem> {
+        self.phase(Phase::CleanUp);
+        let namespace = self.names.namespace.clone();
+        let detail = match (&self.client, keep) {
+            (None, _) => Ok("nothing was created".to_owned()),
+            (Some(_), true) => Ok(format!("kept: namespace {namespace}; remove it with: kubectl delete namespace {namespace}")),
+            (Some(client), false) => match target::delete_namespace(client, &namespace, &self.id, CLEAN_UP_WITHIN).await {
+                Ok(true) => Ok(format!("namespace {namespace} is gone")),
+                Ok(false) => Ok("nothing was created".to_owned()),
+                Err(error) => Err(report_chain(&error)),
+            },
+        };
+        let ok = detail.is_ok();
+        let detail = detail.unwrap_or_else(|error| error);
+        self.timeline.emit(EventKind::PhaseFinished { phase: Phase::CleanUp, ok, detail: detail.clone() });
+
+        self.phase(Phase::LeakCheck);
+        let left = self.leaks().await;
+        self.timeline.emit(EventKind::LeakCheck { left: left.clone(), kept: keep });
+        let clean = left.is_empty();
+        if ok && clean {
+            let closed = self.journal.undone(NAMESPACE_STEP, &detail).and_then(|()| self.journal.append(&Entry::Closed));
+            if let Err(error) = closed {
+                self.timeline.emit(EventKind::HarnessError { message: format!("the journal cannot be closed: {error}") });
+            }
+        }
+        self.timeline.emit(EventKind::PhaseFinished {
+            phase: Phase::LeakCheck,
+            ok: clean || keep,
+            detail: if clean { "nothing of this run is left".to_owned() } else { format!("{} left", left.len()) },
+        });
+        if let Err(error) = self.provider.disconnect().await {
+            self.timeline.emit(EventKind::HarnessError { message: format!("the cluster did not end: {error}") });
+        }
+        left
+    }
+
+    async fn leaks(&self) -> Vec<LeakItem> {
+        let Some(client) = &self.client else {
+            return Vec::new();
+        };
+        let item =
+            |namespace: String| LeakItem { mend: format!("kubectl delete namespace {namespace}"), what: format!("namespace/{namespace}") };
+        match target::namespaces_of(client, &self.id).await {
+            Ok(found) => found.into_iter().map(item).collect(),
+            // What cannot be looked at counts as left: the journal stays open for `chaos recover`.
+            Err(_) if self.namespace_uid.is_some() => vec![item(self.names.namespace.clone())],
+            Err(_) => Vec::new(),
+        }
+    }
+
+    pub(super) fn site(&self) -> Result<&Site, RunError> {
+        self.site.as_ref().ok_or_else(|| RunError::Bug("there is no target yet".to_owned()))
+    }
+
+    fn sql_target(&self) -> Result<sql::Target, RunError> {
+        Ok(self.site()?.sql.clone())
+    }
+}
+
+/// Tells the throughput of every second that has passed.
+async fn throughput(sink: OpSink, timeline: Timeline) {
+    let mut before = sink.counts(&WORKLOAD_FS);
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let now = sink.counts(&WORKLOAD_FS);
+        timeline.emit(EventKind::Throughput {
+            due: now.invoked - before.invoked,
+            ok: now.ok - before.ok,
+            fail: now.fail - before.fail,
+            info: now.info - before.info,
+            in_flight: now.in_flight,
+        });
+        before = now;
+    }
+}
+
+fn late<T>(result: Result<Result<T, RunError>, tokio::time::error::Elapsed>, what: &str, within: Duration) -> Result<T, RunError> {
+    result.unwrap_or_else(|_| Err(RunError::Engine(format!("{what} did not end within {} s", within.as_secs()))))
+}
+
+/// An error and its causes in one line.
+pub fn report_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}

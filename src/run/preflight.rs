@@ -1,0 +1,178 @@
+//! Can it work here? Everything that can be known before anything is created.
+
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Api, ListParams, PostParams};
+
+use super::RunError;
+use crate::cluster::{ClusterError, ClusterProvider, Entrance, ImageNeed};
+use crate::experiment::{AccessMode, Controller, Engine, FaultSpec, Grace, Plan};
+use crate::target::stand_in::{self, image};
+use crate::target::used_node_ports;
+
+/// What a run needs to know of its cluster.
+pub(super) struct Ground {
+    pub kubernetes_version: String,
+    pub entrances: Vec<Entrance>,
+    /// What the pod calls the stand-in engine's image; empty when the engine has an image of its own.
+    pub stand_in_image: String,
+    /// What a reader should know before the run, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Asks the cluster. The image archive of the stand-in engine is built in `scratch` when a node may need it.
+pub(super) async fn look(
+    client: &kube::Client,
+    provider: &dyn ClusterProvider,
+    plan: &Plan,
+    scratch: &std::path::Path,
+) -> Result<Ground, RunError> {
+    let version = client.apiserver_version().await.map_err(ClusterError::Api)?;
+    permissions(client).await?;
+    storage_class(client, plan).await?;
+    let stand_in_image = engine_image(provider, plan, scratch).await?;
+    let used = used_node_ports(client).await?;
+    let entrances = provider.entrances(client, &used).await?;
+    let mut warnings: Vec<String> = overlap_warning(plan).into_iter().collect();
+    warnings.extend(few_nodes(client).await?);
+    Ok(Ground { kubernetes_version: version.git_version, entrances, stand_in_image, warnings })
+}
+
+/// Asks for each verb that the run will use, so that a refusal comes before anything is created.
+async fn permissions(client: &kube::Client) -> Result<(), RunError> {
+    const NEEDED: [(&str, &str, &str); 12] = [
+        ("", "namespaces", "create"),
+        ("", "namespaces", "delete"),
+        ("", "secrets", "create"),
+        ("", "persistentvolumeclaims", "create"),
+        ("", "services", "create"),
+        ("", "pods", "watch"),
+        ("", "pods", "delete"),
+        ("", "events", "watch"),
+        ("", "nodes", "watch"),
+        ("apps", "deployments", "create"),
+        ("apps", "statefulsets", "create"),
+        ("discovery.k8s.io", "endpointslices", "watch"),
+    ];
+    let reviews = Api::<SelfSubjectAccessReview>::all(client.clone());
+    let questions = NEEDED.iter().map(|(group, resource, verb)| {
+        let reviews = reviews.clone();
+        async move {
+            let review = SelfSubjectAccessReview {
+                spec: SelfSubjectAccessReviewSpec {
+                    resource_attributes: Some(ResourceAttributes {
+                        group: Some((*group).to_owned()),
+                        resource: Some((*resource).to_owned()),
+                        verb: Some((*verb).to_owned()),
+                        ..ResourceAttributes::default()
+                    }),
+                    ..SelfSubjectAccessReviewSpec::default()
+                },
+                ..SelfSubjectAccessReview::default()
+            };
+            let answer = reviews.create(&PostParams::default(), &review).await?;
+            Ok::<_, kube::Error>((!answer.status.is_some_and(|status| status.allowed)).then(|| format!("{verb} {resource}")))
+        }
+    });
+    let refused: Vec<String> = futures::future::try_join_all(questions).await.map_err(ClusterError::Api)?.into_iter().flatten().collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(RunError::Cluster(ClusterError::Unsupported {
+        what: format!("these permissions are missing: {}", refused.join(", ")),
+        hint: "use a context whose user has them in the whole cluster".to_owned(),
+    }))
+}
+
+async fn storage_class(client: &kube::Client, plan: &Plan) -> Result<(), RunError> {
+    let classes = Api::<StorageClass>::all(client.clone()).list(&ListParams::default()).await.map_err(ClusterError::Api)?;
+    let known: Vec<String> = classes.iter().filter_map(|class| class.metadata.name.clone()).collect();
+    let listed = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    match &plan.target.storage.class {
+        Some(class) if !known.contains(class) => Err(RunError::Cluster(ClusterError::Missing {
+            what: format!("there is no storage class `{class}` (found: {listed})"),
+            hint: "change target.storage.class, or leave it out for the cluster's default".to_owned(),
+        })),
+        Some(_) => Ok(()),
+        None => {
+            let default = classes.iter().any(|class| {
+                let annotations = class.metadata.annotations.as_ref();
+                annotations.is_some_and(|all| all.get("storageclass.kubernetes.io/is-default-class").is_some_and(|value| value == "true"))
+            });
+            if default {
+                return Ok(());
+            }
+            Err(RunError::Cluster(ClusterError::Missing {
+                what: format!("the cluster has no default storage class (found: {listed})"),
+                hint: "name one with target.storage.class".to_owned(),
+            }))
+        }
+    }
+}
+
+/// Sees to it that the nodes can run the engine, and says what the pod calls the stand-in engine.
+async fn engine_image(provider: &dyn ClusterProvider, plan: &Plan, scratch: &std::path::Path) -> Result<String, RunError> {
+    if plan.target.engine != Engine::TdsSqlite {
+        if !provider.runs_images() {
+            return Err(RunError::Cluster(ClusterError::Unsupported {
+                what: "the sandbox runs processes of this machine, so it cannot run a SQL Server image".to_owned(),
+                hint: "use the stand-in engine: --engine tds-sqlite, or a real cluster: --cluster kind".to_owned(),
+            }));
+        }
+        return Ok(String::new());
+    }
+    if !provider.runs_images() {
+        return Ok(stand_in::SANDBOX_IMAGE.to_owned());
+    }
+    if let Some(image) = &plan.target.image {
+        provider.ensure_image(&ImageNeed { reference: image.clone(), archive: None }).await?;
+        return Ok(image.clone());
+    }
+    let archive = scratch.join("tds-sqlite.tar");
+    let failed = |error: image::ImageError| ClusterError::Image { image: "tds-sqlite".to_owned(), why: error.to_string() };
+    let binary = image::build_static_binary().await.map_err(failed)?;
+    let info = image::build(&binary, &archive).map_err(failed)?;
+    provider.ensure_image(&ImageNeed { reference: info.reference.clone(), archive: Some(archive) }).await?;
+    Ok(info.reference)
+}
+
+async fn few_nodes(client: &kube::Client) -> Result<Option<String>, RunError> {
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.map_err(ClusterError::Api)?;
+    let open = nodes.iter().filter(|node| {
+        let spec = node.spec.clone().unwrap_or_default();
+        let closed = spec.taints.iter().flatten().any(|taint| taint.effect != "PreferNoSchedule");
+        !closed && !spec.unschedulable.unwrap_or(false)
+    });
+    match open.count() {
+        0 => Err(RunError::Cluster(ClusterError::Missing {
+            what: "no node takes pods: all are cordoned or tainted".to_owned(),
+            hint: "kubectl get nodes; kubectl uncordon NODE".to_owned(),
+        })),
+        1 => Ok(Some("only one node takes pods, so the target cannot move to another".to_owned())),
+        _ => Ok(None),
+    }
+}
+
+/// Says whether two instances of the server can be on the claim at once, by construction.
+pub fn overlap_warning(plan: &Plan) -> Option<String> {
+    if plan.target.storage.access_mode == AccessMode::ReadWriteOncePod {
+        return None;
+    }
+    let forced = plan.faults.iter().any(|fault| match fault.spec {
+        FaultSpec::PodKill { grace: Grace::Of(grace) } => grace.is_zero(),
+        FaultSpec::PodKill { grace: Grace::Pod } | FaultSpec::PodEvict | FaultSpec::NodeDrain => plan.target.grace.is_zero(),
+        _ => false,
+    });
+    match plan.target.controller {
+        Controller::Deployment => Some(
+            "two instances can be on the claim at once: a Deployment's replacement starts while the old pod still terminates \
+             (a StatefulSet waits, ReadWriteOncePod forbids it)"
+                .to_owned(),
+        ),
+        Controller::StatefulSet if forced => Some(
+            "two instances can be on the claim at once: a forced deletion removes the object while the old process still lives".to_owned(),
+        ),
+        Controller::StatefulSet => None,
+    }
+}

@@ -1,0 +1,113 @@
+//! Puts right what a killed harness left: replays the journals of runs that are not alive and not closed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::RunError;
+use super::phases::report_chain;
+use crate::cluster::{self, ClusterError, ClusterProvider, Signal};
+use crate::fault;
+use crate::fault::journal::{self, Entry, Journal, Undo};
+use crate::model::Provider;
+use crate::target;
+
+const CLEAN_UP_WITHIN: Duration = Duration::from_secs(180);
+
+/// What was done about one journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovery {
+    /// Its run is alive, so nothing was touched.
+    Alive {
+        /// The journal.
+        journal: PathBuf,
+    },
+    /// Everything is undone now. What was done, one line each; empty when nothing was left.
+    Undone {
+        /// The journal.
+        journal: PathBuf,
+        /// One line each.
+        done: Vec<String>,
+    },
+    /// Something could not be undone; the journal stays open.
+    Failed {
+        /// The journal.
+        journal: PathBuf,
+        /// Why, with causes.
+        why: String,
+    },
+}
+
+/// Replays every open journal under the reports folder. Closed ones are not mentioned.
+pub async fn recover(reports: &Path) -> Result<Vec<Recovery>, RunError> {
+    let mut recoveries = Vec::new();
+    for path in journal::find(reports)? {
+        let Some((journal, entries)) = Journal::reopen(&path)? else {
+            recoveries.push(Recovery::Alive { journal: path });
+            continue;
+        };
+        if journal::is_closed(&entries) {
+            continue;
+        }
+        recoveries.push(match replay(&journal, &entries).await {
+            Ok(done) => Recovery::Undone { journal: path, done },
+            Err(error) => Recovery::Failed { journal: path, why: report_chain(&error) },
+        });
+    }
+    Ok(recoveries)
+}
+
+/// Undoes what is pending, newest first, and closes the journal.
+async fn replay(journal: &Journal, entries: &[Entry]) -> Result<Vec<String>, RunError> {
+    let mut done = Vec::new();
+    let pending = journal::pending(entries);
+    let begin = entries.iter().find_map(|entry| match entry {
+        Entry::Begin { run, cluster } => Some((run, cluster)),
+        _ => None,
+    });
+    let Some((run, record)) = begin else {
+        // A journal without its first line was never acted upon.
+        journal.append(&Entry::Closed)?;
+        return Ok(done);
+    };
+    let own_sandbox = record.provider == Provider::Sandbox && record.name.is_empty();
+    if own_sandbox && !pending.is_empty() {
+        done.push("the run's own sandbox ended with the run".to_owned());
+    } else if !pending.is_empty() {
+        let provider = cluster::provider_of_record(record)?;
+        let client = cluster::client(provider.connect().await?)?;
+        for (step, undo) in pending {
+            let detail = undo_one(&client, provider.as_ref(), run, undo).await?;
+            journal.undone(&step, &detail)?;
+            done.push(format!("{step}: {detail}"));
+        }
+    }
+    journal.append(&Entry::Closed)?;
+    Ok(done)
+}
+
+/// Undoes one mutation, whether or not it was made.
+async fn undo_one(client: &kube::Client, provider: &dyn ClusterProvider, run: &str, undo: Undo) -> Result<String, RunError> {
+    Ok(match undo {
+        Undo::Nothing { why } => why,
+        Undo::DeleteNamespace { namespace } => match target::delete_namespace(client, &namespace, run, CLEAN_UP_WITHIN).await? {
+            true => format!("namespace {namespace} removed"),
+            false => format!("namespace {namespace} was gone already"),
+        },
+        Undo::Uncordon { node, uid } => fault::uncordon(client, &node, &uid, run).await.map_err(ClusterError::Api)?,
+        Undo::ContinueContainer { node, container_id } => {
+            match provider.signal_container(client, &node, &container_id, Signal::Continue).await {
+                Ok(()) => format!("container {container_id} goes on"),
+                // An instance that is gone cannot be told to go on, and need not.
+                Err(error) => format!("container {container_id} was not told to go on: {error}"),
+            }
+        }
+        Undo::ThawNode { node } => {
+            provider.freeze_node(&node, false).await?;
+            format!("node {node} runs")
+        }
+        Undo::PowerOnNode { node } => {
+            provider.power_node(&node, true).await?;
+            format!("node {node} runs")
+        }
+    })
+}

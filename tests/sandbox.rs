@@ -1,0 +1,265 @@
+//! The whole program on the embedded sandbox: one process that deploys, loads, kills, reads back and judges.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A run may share two cores with every other test, so nothing here is bounded tighter than this.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A folder for one test: reports, experiment, and the temporary files of the processes, so that what is left can be found.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(experiment: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("tmp")).unwrap();
+        fs::write(folder.path().join("experiment.yaml"), experiment).unwrap();
+        Bench { folder }
+    }
+
+    fn chaos(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("TMPDIR", self.folder.path().join("tmp"))
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn start(&self) -> Child {
+        self.chaos(&["run", "experiment.yaml", "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn run(&self) -> Output {
+        self.chaos(&["run", "experiment.yaml", "--output", "json"]).output().unwrap()
+    }
+
+    fn latest(&self) -> PathBuf {
+        fs::canonicalize(self.folder.path().join("reports/latest")).unwrap()
+    }
+
+    fn report(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.latest().join("report.json")).unwrap()).unwrap()
+    }
+
+    /// Processes whose command line or environment names this test's temporary folder.
+    fn processes(&self) -> Vec<String> {
+        let mark = self.folder.path().join("tmp").display().to_string();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let pid = entry.file_name().to_string_lossy().into_owned();
+            let Ok(command) = fs::read(entry.path().join("cmdline")) else { continue };
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            if pid.parse::<u32>().is_ok() && command.contains(&mark) {
+                found.push(format!("{pid}: {command}"));
+            }
+        }
+        found
+    }
+
+    /// Waits until a line of the run's timeline has the text.
+    fn wait_for(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let timeline = self.folder.path().join("reports/latest/timeline.jsonl");
+        while !fs::read_to_string(&timeline).unwrap_or_default().contains(text) {
+            assert!(Instant::now() < deadline, "the timeline never said {text}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn assert_no_process(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.processes().is_empty() {
+            assert!(Instant::now() < deadline, "processes are left: {:#?}", self.processes());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn experiment(faults: &str, target: &str) -> String {
+    format!(
+        "name: short\n\
+         target:\n  engine: tds-sqlite\n{target}\
+         workload: {{ mix: {{ ledger: 1 }}, clients: 4, rate: 100/s, warmUp: 1s }}\n\
+         faults:\n{faults}\
+         expect:\n  reconnect: {{ max: 60s }}\n  overlap: allowed\n"
+    )
+}
+
+fn said(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
+    report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no check {name} in {report}"))
+}
+
+fn folder_has(folder: &Path, names: &[&str]) {
+    for name in names {
+        assert!(folder.join(name).is_file(), "{} is missing in {}", name, folder.display());
+    }
+}
+
+#[test]
+fn pod_kills_end_in_an_earned_pass() {
+    let bench = Bench::new(&experiment(
+        "  - pod-kill: { grace: 0s }\n    at: 1s\n    repeat: 2\n    every: 5s\n  - pod-kill: { grace: 10s }\n    at: 12s\n",
+        "",
+    ));
+    let output = bench.run();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let first = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
+    assert!(first.contains("sandbox"), "the first line must say that it is not a real Kubernetes: {first}");
+
+    let report = bench.report();
+    assert_eq!(report["verdict"], "pass");
+    assert_eq!(report["run"]["provider"], "sandbox");
+    let faults = report["faults"].as_array().unwrap();
+    assert_eq!(faults.len(), 3);
+    for fault in faults {
+        assert_eq!(fault["attested"], true, "{fault}");
+    }
+    let ledger = check(&report, "ledger");
+    assert_eq!(ledger["verdict"], "valid");
+    assert!(ledger["counts"]["acknowledged"].as_u64().unwrap() > 100, "a run at 100/s for several seconds acknowledges more: {ledger}");
+    assert_eq!(ledger["counts"]["lost"], 0);
+    for id in ["HA-2", "HA-3", "HA-5", "HA-6", "HA-7"] {
+        let claim = report["claims"].as_array().unwrap().iter().find(|claim| claim["id"] == id).unwrap();
+        assert_eq!(claim["verdict"], "valid", "{claim}");
+        assert!(!claim["evidence"].as_array().unwrap().is_empty(), "{claim}");
+    }
+    for episode in report["episodes"].as_array().unwrap() {
+        let sum: f64 = episode["phases"].as_array().unwrap().iter().map(|phase| phase["durationMs"].as_f64().unwrap()).sum();
+        assert!((sum - episode["outageMs"].as_f64().unwrap()).abs() < 0.01, "phases must sum to the outage: {episode}");
+    }
+    folder_has(
+        &bench.latest(),
+        &[
+            "report.json",
+            "report.md",
+            "junit.xml",
+            "history.jsonl",
+            "timeline.jsonl",
+            "latency.hlog",
+            "journal.jsonl",
+            "experiment.yaml",
+            "target.log",
+        ],
+    );
+    bench.assert_no_process();
+
+    // Judged again from the recorded files alone, the verdict is the same.
+    let again = bench.chaos(&["check", "reports/latest", "--output", "json"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["checks"], report["checks"]);
+    assert_eq!(again["claims"], report["claims"]);
+    // Nothing is left to recover.
+    let recover = bench.chaos(&["recover"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&recover.stdout).contains("nothing to recover"), "{}", said(&recover));
+}
+
+#[test]
+fn an_engine_that_acknowledges_before_it_writes_fails() {
+    let bench =
+        Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n    repeat: 3\n    every: 4s\n", "  sabotage: lose-acked\n"));
+    let output = bench.run();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let report = bench.report();
+    assert_eq!(report["verdict"], "fail");
+    let ledger = check(&report, "ledger");
+    assert_eq!(ledger["verdict"], "invalid");
+    assert!(ledger["counts"]["lost"].as_u64().unwrap() > 0, "{ledger}");
+    assert!(!ledger["examples"].as_array().unwrap().is_empty(), "the lost commits must be named: {ledger}");
+    bench.assert_no_process();
+}
+
+#[test]
+fn an_interrupt_heals_reports_and_exits_130() {
+    let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n    repeat: 50\n    every: 5s\n", ""));
+    let child = bench.start();
+    bench.wait_for("fault-injected");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    let report = bench.report();
+    assert_eq!(report["verdict"], "inconclusive", "a run that was cut short proves nothing");
+    assert!(fs::read_to_string(bench.latest().join("journal.jsonl")).unwrap().contains("\"closed\""));
+    bench.assert_no_process();
+}
+
+#[test]
+fn a_killed_harness_leaves_no_process_and_a_history_that_can_be_judged() {
+    let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n    repeat: 50\n    every: 5s\n", ""));
+    let mut child = bench.start();
+    bench.wait_for("fault-injected");
+    assert!(!bench.processes().is_empty(), "the sandbox' processes carry the temporary folder on their command line");
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    bench.assert_no_process();
+
+    let judged = bench.chaos(&["check", "reports/latest", "--output", "json"]).output().unwrap();
+    assert_eq!(judged.status.code(), Some(2), "{}", said(&judged));
+    let judged: Value = serde_json::from_slice(&judged.stdout).unwrap();
+    assert!(check(&judged, "ledger")["counts"]["acknowledged"].as_u64().unwrap() > 0, "what was recorded is counted: {judged}");
+
+    let recover = bench.chaos(&["recover"]).output().unwrap();
+    assert_eq!(recover.status.code(), Some(0), "{}", said(&recover));
+    assert!(String::from_utf8_lossy(&recover.stdout).contains("ended with the run"), "{}", said(&recover));
+    let again = bench.chaos(&["recover"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&again.stdout).contains("nothing to recover"), "{}", said(&again));
+}
+
+#[test]
+fn an_image_that_the_sandbox_cannot_run_is_refused_before_anything_is_created() {
+    let bench = Bench::new(&experiment("  - pod-kill:\n    at: 1s\n", "").replace("tds-sqlite", "mssql-server"));
+    let output = bench.run();
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    assert!(said(&output).contains("--engine tds-sqlite"), "it must say what to do: {}", said(&output));
+    bench.assert_no_process();
+}
+
+#[test]
+fn a_database_that_is_never_ready_is_69_with_what_was_seen() {
+    let bench = Bench::new(&experiment("  - pod-kill:\n    at: 1s\n", "  image: sqledge-chaos/no-such-image:1\n  readyWithin: 5s\n"));
+    let output = bench.run();
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    assert!(said(&output).contains("ErrImagePull") || said(&output).contains("ImagePullBackOff"), "{}", said(&output));
+    bench.assert_no_process();
+}
+
+#[test]
+fn reports_that_cannot_be_written_are_69_before_anything_is_started() {
+    let bench = Bench::new(&experiment("  - pod-kill:\n    at: 1s\n", ""));
+    fs::write(bench.folder.path().join("reports"), "a file where the folder should be").unwrap();
+    let output = bench.run();
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    bench.assert_no_process();
+}
+
+#[test]
+fn a_standing_sandbox_is_used_by_kubectl_and_by_runs() {
+    let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n", ""));
+    let up = bench.chaos(&["cluster", "up", "sandbox:test"]).output().unwrap();
+    assert_eq!(up.status.code(), Some(0), "{}", said(&up));
+    let status = bench.chaos(&["cluster", "status", "sandbox:test"]).output().unwrap();
+    assert_eq!(status.status.code(), Some(0), "{}", said(&status));
+    let run = bench.chaos(&["run", "experiment.yaml", "--cluster", "sandbox:test"]).output().unwrap();
+    let down = bench.chaos(&["cluster", "down", "sandbox:test"]).output().unwrap();
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    assert_eq!(down.status.code(), Some(0), "{}", said(&down));
+    let status = bench.chaos(&["cluster", "status", "sandbox:test"]).output().unwrap();
+    assert_eq!(status.status.code(), Some(69), "{}", said(&status));
+}
