@@ -1,0 +1,37 @@
+# `just` lists the recipes; `just ci` runs what CI runs.
+
+default:
+    @just --list
+
+# What CI runs: tests, format, lints, and the real cluster where there is one.
+ci:
+    .ci/run
+
+# All tests.
+test:
+    cargo test --workspace
+
+# Format and lints.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Licences, advisories and banned crates; needs cargo-deny.
+deny:
+    cargo deny check
+
+# One run on the sandbox, half a minute.
+smoke:
+    cargo run --release -- run experiments/smoke.yaml
+
+# The main experiment; `just run kind` for a kind cluster.
+run cluster="sandbox":
+    cargo run --release -- run experiments/pod-kill.yaml --cluster {{cluster}}
+
+# The run that must fail: an engine that acknowledges before it writes.
+selftest:
+    cargo run --release -- run experiments/selftest/lose-acked.yaml; test $? -eq 1
+
+# Write the JSON Schema anew after a change of the experiment file's keys.
+schema:
+    cargo run -q -- schema > experiments/schema.json
