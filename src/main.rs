@@ -6,7 +6,11 @@ use std::process::ExitCode;
 use chaos::cli::{self, Cli, CommandResult, Failure, Job, Streams};
 
 fn main() -> ExitCode {
-    let cli = match Cli::read(std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = cli::embedded(&arguments) {
+        return code.into();
+    }
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => return cli::usage(&error).into(),
     };

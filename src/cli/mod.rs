@@ -13,6 +13,7 @@ mod check;
 mod cluster;
 mod completions;
 mod doctor;
+mod embedded;
 mod exit;
 mod image;
 mod init;
@@ -24,6 +25,7 @@ mod run;
 mod schema;
 mod validate;
 
+pub use embedded::embedded;
 pub use exit::{Exit, Failure};
 pub use overrides::OverrideArgs;
 

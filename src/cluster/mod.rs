@@ -7,6 +7,7 @@ mod context;
 mod kind;
 mod program;
 mod sandbox;
+pub mod sandbox_process;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ mod controllers;
 mod events;
 pub mod hooks;
 mod kubelet;
+pub mod program;
 mod proxy;
 mod sandbox;
 pub mod shim;
