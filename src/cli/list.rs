@@ -29,7 +29,7 @@ enum What {
 }
 
 /// The checkers that judge every run; none is chosen by the experiment.
-const CHECKERS: [Entry; 3] = [
+const CHECKERS: [Entry; 4] = [
     Entry {
         name: "ledger",
         about: "Every acknowledged row is there once with the right content, and no other.",
@@ -44,6 +44,11 @@ const CHECKERS: [Entry; 3] = [
         name: "single-writer",
         about: "No two containers of the target ran on the claim at once.",
         reach: "split brain that looks like a perfect recovery",
+    },
+    Entry {
+        name: "volume",
+        about: "Claim, volume and handle stay the same, and the row written before the first fault is still there.",
+        reach: "a database that came back empty, or on another volume",
     },
 ];
 

@@ -24,14 +24,14 @@ impl Validate {
         let mut wrong = String::new();
         for file in &self.files {
             match experiment::load_with(file, &overrides) {
-                Ok(plan) => writeln!(
-                    streams.out,
-                    "{}: ok: {} with {} injections in {} or more",
-                    file.display(),
-                    plan.name,
-                    plan.faults.len(),
-                    format_duration(plan.workload.warm_up + plan.duration),
-                )?,
+                Ok(plan) => {
+                    let injections = match plan.faults.len() {
+                        1 => "1 injection".to_owned(),
+                        count => format!("{count} injections"),
+                    };
+                    let load = format_duration(plan.workload.warm_up + plan.duration);
+                    writeln!(streams.out, "{}: ok: {}, {injections}, at least {load} of load", file.display(), plan.name)?;
+                }
                 Err(mistakes) => wrong.push_str(&mistakes.to_string()),
             }
         }

@@ -1,0 +1,195 @@
+//! What only the real process can show: exit codes, which stream says what, and that wrong input touches nothing.
+#![expect(clippy::unwrap_used, reason = "a test ends where the program cannot be started")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const GOOD: &str = "name: good\ntarget: { engine: tds-sqlite }\nfaults:\n  - pod-kill:\n";
+const WRONG: &str = "name: wrong\ntarget: { engine: tds-sqlite }\nworkload: { rate: 200 }\nfaults:\n  - pod-kil:\n";
+
+fn chaos(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chaos"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("CHAOS_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn out(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn err(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn help_and_version_are_results_and_a_wrong_command_line_is_not() {
+    let folder = folder_with(&[]);
+    for arguments in [&["--help"][..], &["--version"], &["validate", "--help"], &["plan", "-h"]] {
+        let output = chaos(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(out(&output).contains("chaos"), "{arguments:?}");
+        assert_eq!(err(&output), "", "{arguments:?}");
+    }
+    for arguments in
+        [&[][..], &["explode"], &["validate"], &["plan", "x.yaml", "--cluster", "moon"], &["list", "--output", "xml"], &["--no-such"]]
+    {
+        let output = chaos(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert_eq!(out(&output), "", "{arguments:?}");
+        assert!(err(&output).contains("Usage") || err(&output).contains("--help"), "{arguments:?}: {}", err(&output));
+    }
+}
+
+#[test]
+fn wrong_files_exit_with_64_tell_every_mistake_and_leave_nothing() {
+    let folder = folder_with(&[("good.yaml", GOOD), ("wrong.yaml", WRONG)]);
+    let before = names(folder.path());
+    let output = chaos(folder.path(), &["validate", "good.yaml", "wrong.yaml", "none.yaml"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(out(&output), "good.yaml: ok: good, 1 injection, at least 30s of load\n");
+    let told: Vec<&str> = err(&output).lines().filter(|line| line.contains(".yaml:")).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("wrong.yaml:3:19: workload.rate: `200` has no unit"), "{told:?}");
+    assert!(told[1].starts_with("wrong.yaml:5:5: faults[0].pod-kil: unknown fault or key `pod-kil`, did you mean `pod-kill`?"), "{told:?}");
+    assert!(told[2].starts_with("none.yaml: cannot be read: "), "{told:?}");
+
+    for arguments in [&["plan", "wrong.yaml"][..], &["plan", "none.yaml", "--output", "json"]] {
+        let output = chaos(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert_eq!(out(&output), "", "{arguments:?}");
+    }
+    assert_eq!(names(folder.path()), before);
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let folder = folder_with(&[("open.yaml", &GOOD.replace("engine: tds-sqlite", "controller: StatefulSet"))]);
+    assert_eq!(chaos(folder.path(), &["validate", "open.yaml"]).status.code(), Some(64));
+    let output = chaos(
+        folder.path(),
+        &["plan", "open.yaml", "--engine", "mssql-server", "--cluster", "kind:rig", "--seed", "9", "--output", "json"],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let plan: serde_json::Value = serde_json::from_str(out(&output)).unwrap();
+    assert_eq!(plan["cluster"], "kind:rig");
+    assert_eq!(plan["settings"]["target.engine"], "mssql-server");
+    assert_eq!(plan["settings"]["seed"], "9");
+    assert_eq!(plan["schedule"][0]["dueMs"], 20_000);
+}
+
+#[test]
+fn lists_and_findings_are_json_for_programs() {
+    let folder = folder_with(&[]);
+    let listed: serde_json::Value = serde_json::from_str(out(&chaos(folder.path(), &["list", "--output", "json"]))).unwrap();
+    for what in ["faults", "workloads", "checkers", "engines"] {
+        for entry in listed[what].as_array().unwrap() {
+            assert!(!entry["name"].as_str().unwrap().is_empty() && !entry["reach"].as_str().unwrap().is_empty(), "{entry}");
+        }
+    }
+    let faults: serde_json::Value = serde_json::from_str(out(&chaos(folder.path(), &["list", "faults", "--output", "json"]))).unwrap();
+    assert_eq!(faults.as_object().unwrap().len(), 1);
+
+    let output = chaos(folder.path(), &["doctor", "--output", "json"]);
+    let findings: serde_json::Value = serde_json::from_str(out(&output)).unwrap();
+    assert_eq!(output.status.code() == Some(0), findings["sandbox"] == true, "{findings}");
+    for check in findings["checks"].as_array().unwrap() {
+        assert_eq!(check["ok"] == true, check.get("mend").is_none(), "{check}");
+    }
+    assert_eq!(names(folder.path()), [""; 0], "doctor leaves nothing behind");
+}
+
+#[test]
+fn an_experiment_to_start_from_is_valid_and_never_overwrites() {
+    let folder = folder_with(&[]);
+    let output = chaos(folder.path(), &["init", "-o", "mine.yaml"]);
+    assert_eq!((output.status.code(), out(&output)), (Some(0), ""), "{}", err(&output));
+    assert_eq!(chaos(folder.path(), &["validate", "mine.yaml"]).status.code(), Some(0));
+    std::fs::write(folder.path().join("mine.yaml"), "changed").unwrap();
+    assert_eq!(chaos(folder.path(), &["init", "-o", "mine.yaml"]).status.code(), Some(64));
+    assert_eq!(std::fs::read_to_string(folder.path().join("mine.yaml")).unwrap(), "changed");
+    let output = chaos(folder.path(), &["init", "--fault", "pod-kil"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(err(&output).contains("pod-kill"), "{}", err(&output));
+}
+
+#[test]
+fn logs_go_to_stderr_and_a_wrong_filter_is_told() {
+    let folder = folder_with(&[("good.yaml", GOOD)]);
+    let plain = chaos(folder.path(), &["validate", "good.yaml"]);
+    let loud = chaos(folder.path(), &["-vvv", "validate", "good.yaml"]);
+    assert_eq!(out(&plain), out(&loud));
+    let wrong = chaos(folder.path(), &["--log", "a=b=c", "validate", "good.yaml"]);
+    assert_eq!(wrong.status.code(), Some(64));
+    assert!(err(&wrong).starts_with("--log: "), "{}", err(&wrong));
+}
+
+/// `chaos schema | head -1` is no crash: neither a panic's 101 nor a word on stderr.
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    for arguments in [&["schema"][..], &["completions", "bash"], &["list"], &["init"], &["--help"]] {
+        let mut child =
+            Command::new(env!("CARGO_BIN_EXE_chaos")).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Closed before the program can have written anything, or while it writes: both must do.
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), err(&output)), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_shell_has_completions() {
+    let folder = folder_with(&[]);
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = chaos(folder.path(), &["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(out(&output).contains("validate"), "{shell}");
+    }
+}
+
+/// The shim is entered with every container start, and the command line proper must not get in its way.
+#[test]
+fn the_sandbox_and_its_shim_are_in_the_same_binary() {
+    let folder = folder_with(&[]);
+    let output = chaos(folder.path(), &["sandbox", "serve"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(err(&output).starts_with("--dir is missing"), "{}", err(&output));
+    let output = chaos(folder.path(), &["sandbox", "shim", "exec", "0", "true"]);
+    assert_ne!(output.status.code(), Some(64), "{}", err(&output));
+    assert!(!err(&output).contains("Usage"), "{}", err(&output));
+}
+
+/// Help is asked for again and again, also by completions. A runtime with its threads or a look at a cluster would not fit into
+/// 50 ms; on an idle machine help takes about 5 ms, and the best of twenty forgives a machine that is busy.
+#[test]
+fn help_comes_at_once() {
+    let folder = folder_with(&[]);
+    let best = (0..20)
+        .map(|_| {
+            let begun = Instant::now();
+            chaos(folder.path(), &["--help"]);
+            begun.elapsed()
+        })
+        .min()
+        .unwrap();
+    assert!(best < Duration::from_millis(50), "{best:?}");
+}
