@@ -1,0 +1,12 @@
+//! Storage: databases, their writers, the readers, and the functions that translated SQL calls.
+
+pub mod catalog;
+pub mod conn;
+mod dates;
+mod functions;
+mod like;
+mod numbers;
+pub mod reader;
+pub mod store;
+pub mod views;
+pub mod writer;

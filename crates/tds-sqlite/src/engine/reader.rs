@@ -1,0 +1,129 @@
+//! Reading threads. Each holds one read-only connection a database; WAL lets them read beside the writer. The pool grows while all are busy, up to a bound.
+
+use super::conn::{Conn, Failed, Job};
+use super::store::Database;
+use super::writer::JobResult;
+use crate::error::SqlError;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Most reading threads.
+const THREADS_MAX: usize = 32;
+/// Most waiting statements.
+const QUEUE_MAX: usize = 10_000;
+/// A thread beyond the first that found nothing to do for this long ends.
+const IDLE: Duration = Duration::from_secs(5);
+
+struct Read {
+    db: Arc<Database>,
+    job: Job,
+    reply: oneshot::Sender<JobResult>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Read>,
+    idle: usize,
+    threads: usize,
+    closed: bool,
+}
+
+/// The pool.
+#[derive(Default)]
+pub struct Readers {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+impl Readers {
+    /// Runs a reading statement.
+    pub async fn run(self: &Arc<Self>, db: &Arc<Database>, job: Job) -> JobResult {
+        let (reply, rx) = oneshot::channel();
+        self.push(Read { db: db.clone(), job, reply })?;
+        rx.await.map_err(|_| shutdown())?
+    }
+
+    fn push(self: &Arc<Self>, read: Read) -> Result<(), Failed> {
+        let mut s = self.state.lock().map_err(|_| shutdown())?;
+        if s.closed {
+            return Err(shutdown().into());
+        }
+        if s.queue.len() >= QUEUE_MAX {
+            return Err(SqlError::new(8645, "A timeout occurred while waiting for memory resources to execute the query in resource pool 'default'. Rerun the query.").class(17).into());
+        }
+        s.queue.push_back(read);
+        if s.idle < s.queue.len() && s.threads < THREADS_MAX {
+            let pool = self.clone();
+            if std::thread::Builder::new().name("reader".to_owned()).spawn(move || pool.work()).is_ok() {
+                s.threads += 1;
+            }
+        }
+        drop(s);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Ends the threads once the queue is empty.
+    pub fn close(&self) {
+        if let Ok(mut s) = self.state.lock() {
+            s.closed = true;
+            s.queue.clear();
+        }
+        self.wake.notify_all();
+    }
+
+    fn take(&self) -> Option<Option<Read>> {
+        let mut s = self.state.lock().ok()?;
+        loop {
+            if let Some(r) = s.queue.pop_front() {
+                return Some(Some(r));
+            }
+            if s.closed {
+                s.threads -= 1;
+                return None;
+            }
+            s.idle += 1;
+            let (next, timeout) = self.wake.wait_timeout(s, IDLE).ok()?;
+            s = next;
+            s.idle -= 1;
+            if timeout.timed_out() && s.queue.is_empty() {
+                if s.threads > 1 {
+                    s.threads -= 1;
+                    return None;
+                }
+                return Some(None);
+            }
+        }
+    }
+
+    fn work(&self) {
+        let mut conns: HashMap<i64, (Arc<Database>, Conn)> = HashMap::new();
+        while let Some(read) = self.take() {
+            conns.retain(|_, (db, _)| !db.is_dropped());
+            let Some(Read { db, mut job, reply }) = read else { continue };
+            if reply.is_closed() {
+                continue;
+            }
+            if !conns.contains_key(&db.id) {
+                match db.open_reader() {
+                    Ok(c) => {
+                        conns.insert(db.id, (db.clone(), c));
+                    }
+                    Err(e) => {
+                        let _ = reply.send(Err(super::conn::storage_error(&e).into()));
+                        continue;
+                    }
+                }
+            }
+            if let Some((_, conn)) = conns.get(&db.id) {
+                let _ = reply.send(conn.run(&mut job));
+            }
+        }
+    }
+}
+
+fn shutdown() -> SqlError {
+    SqlError::new(6005, "SHUTDOWN is in progress.").class(14)
+}

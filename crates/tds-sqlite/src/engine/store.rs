@@ -1,0 +1,400 @@
+//! The data directory: its lock, the registry of databases in `master`, opening at start and closing at the end.
+
+use super::catalog::{Catalog, Table};
+use super::conn::{Conn, storage_error};
+use super::functions::Facts;
+use super::reader::Readers;
+use super::writer::{Msg, Settings, run};
+use crate::error::{SqlError, SqlResult};
+use crate::log::Log;
+use crate::sql::ast::{ObjName, StmtKind};
+use crate::sql::parser::parse_batch;
+use crate::value::datetime;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+type Identities = Arc<Mutex<HashMap<i64, Arc<Table>>>>;
+
+/// One database.
+pub struct Database {
+    /// database_id.
+    pub id: i64,
+    /// Name as created.
+    pub name: String,
+    /// File.
+    pub path: PathBuf,
+    /// Creation time in ticks.
+    pub created: i64,
+    catalog: Arc<RwLock<Arc<Catalog>>>,
+    writer: Sender<Msg>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    identities: Identities,
+    dropped: AtomicBool,
+    store: Weak<Store>,
+}
+
+impl Database {
+    /// The published catalog.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.read().map(|c| c.clone()).unwrap_or_default()
+    }
+
+    /// Hands a message to the writer.
+    ///
+    /// # Errors
+    /// 945 when the writer is gone.
+    pub fn send(&self, m: Msg) -> SqlResult<()> {
+        self.writer.send(m).map_err(|_| self.unavailable())
+    }
+
+    /// The error of a database whose writer is gone.
+    pub fn unavailable(&self) -> SqlError {
+        SqlError::new(945, format!("Database '{}' cannot be opened due to inaccessible files or insufficient memory or disk space.", self.name)).class(14)
+    }
+
+    /// Makes the identity column of a new table known.
+    pub fn add_identity(&self, t: &Arc<Table>) {
+        if let Ok(mut i) = self.identities.lock() {
+            i.insert(t.id, t.clone());
+        }
+    }
+
+    /// True after DROP DATABASE.
+    pub fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::SeqCst)
+    }
+
+    /// A reading connection.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn open_reader(&self) -> rusqlite::Result<Conn> {
+        Conn::open(&self.path, false, Arc::new(DbFacts { store: self.store.clone(), identities: self.identities.clone() }))
+    }
+
+    fn close(&self) {
+        let _ = self.writer.send(Msg::Close);
+        let thread = self.thread.lock().ok().and_then(|mut t| t.take());
+        if let Some(t) = thread {
+            let _ = t.join();
+        }
+    }
+}
+
+struct DbFacts {
+    store: Weak<Store>,
+    identities: Identities,
+}
+
+impl Facts for DbFacts {
+    fn db_id(&self, name: &str) -> Option<i64> {
+        self.store.upgrade()?.database(name).map(|d| d.id)
+    }
+    fn db_name(&self, id: i64) -> Option<String> {
+        self.store.upgrade()?.databases().into_iter().find(|d| d.id == id).map(|d| d.name.clone())
+    }
+    fn object_id(&self, db: &str, name: &str, kind: &str) -> Option<i64> {
+        let stmts = parse_batch(&format!("TRUNCATE TABLE {name}")).ok()?;
+        let StmtKind::Truncate(obj) = &stmts.first()?.kind else { return None };
+        let store = self.store.upgrade()?;
+        let db = store.database(obj.db.as_deref().unwrap_or(db))?;
+        let id = db.catalog().table(obj).map(|t| t.id);
+        id.filter(|_| kind.trim().is_empty() || kind.trim().eq_ignore_ascii_case("U"))
+    }
+    fn object_name(&self, db: &str, id: i64) -> Option<String> {
+        let c = self.store.upgrade()?.database(db)?.catalog();
+        c.tables().find(|t| t.id == id).map(|t| t.name.clone())
+    }
+    fn server_property(&self, name: &str) -> Option<String> {
+        self.store.upgrade()?.property(name)
+    }
+    fn db_property(&self, db: &str, name: &str) -> Option<String> {
+        self.store.upgrade()?.database(db)?;
+        Some(
+            match name.to_lowercase().as_str() {
+                "status" => "ONLINE",
+                "updateability" => "READ_WRITE",
+                "useraccess" => "MULTI_USER",
+                "recovery" => "SIMPLE",
+                "collation" => "SQL_Latin1_General_CP1_CI_AS",
+                _ => return None,
+            }
+            .to_owned(),
+        )
+    }
+    fn next_identity(&self, object: i64) -> Option<i64> {
+        self.identities.lock().ok()?.get(&object).map(|t| t.next_identity())
+    }
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `--data`.
+    pub dir: PathBuf,
+    /// `--sabotage lose-acked`.
+    pub lose_acked: bool,
+    /// Longest pause between two requests of an explicit transaction.
+    pub idle: Duration,
+    /// SERVERPROPERTY values that depend on the server's settings: name in lower case, value.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// All databases.
+pub struct Store {
+    dir: PathBuf,
+    options: Options,
+    databases: RwLock<BTreeMap<String, Arc<Database>>>,
+    next_id: AtomicI64,
+    /// Reading threads.
+    pub readers: Arc<Readers>,
+    fatal: tokio::sync::mpsc::Sender<String>,
+    log: Log,
+    me: OnceLock<Weak<Store>>,
+    /// Ticks at which the server started.
+    pub started: i64,
+    _lock: File,
+}
+
+/// First id of a user database, as in SQL Server.
+const FIRST_USER_ID: i64 = 5;
+const SYSTEM: [(&str, i64); 4] = [("master", 1), ("tempdb", 2), ("model", 3), ("msdb", 4)];
+
+fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// A file name for a database name: letters, digits, `_` and `-` stand for themselves.
+fn file_name(name: &str) -> String {
+    let mut s = String::new();
+    for b in name.bytes() {
+        if b.is_ascii_alphanumeric() || b == b'_' || b == b'-' { s.push(char::from(b)) } else { s.push_str(&format!("%{b:02X}")) }
+    }
+    s
+}
+
+impl Store {
+    /// Locks the directory and opens every database in it.
+    ///
+    /// # Errors
+    /// A text for the log: the directory cannot be used, or another process uses it.
+    pub fn open(options: Options, log: Log, fatal: tokio::sync::mpsc::Sender<String>) -> Result<Arc<Self>, String> {
+        let dir = options.dir.join("data");
+        std::fs::create_dir_all(&dir).map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
+        let lock = lock(&dir)?;
+        sync_dir(&dir).and_then(|()| sync_dir(&options.dir)).map_err(|e| format!("cannot sync {}: {e}", dir.display()))?;
+        let store = Arc::new(Self {
+            dir,
+            options,
+            databases: RwLock::default(),
+            next_id: AtomicI64::new(FIRST_USER_ID),
+            readers: Arc::default(),
+            fatal,
+            log,
+            me: OnceLock::new(),
+            started: datetime::now(),
+            _lock: lock,
+        });
+        let _ = store.me.set(Arc::downgrade(&store));
+        store.open_all().map_err(|e| e.to_string())?;
+        Ok(store)
+    }
+
+    fn open_all(&self) -> SqlResult<()> {
+        for (name, id) in SYSTEM {
+            self.open_database(name, id, &self.dir.join(format!("{name}.mdf")), self.started)?;
+        }
+        let master = self.database("master").ok_or_else(|| SqlError::new(911, "master is missing"))?;
+        let conn = master.open_reader().map_err(|e| storage_error(&e))?;
+        let list = || -> rusqlite::Result<Vec<(String, i64, String, i64)>> {
+            let mut s = conn.db.prepare("SELECT name, id, file, created FROM \"tds.databases\" ORDER BY id")?;
+            let rows = s.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?;
+            rows.collect()
+        };
+        for (name, id, file, created) in list().map_err(|e| storage_error(&e))? {
+            self.next_id.fetch_max(id + 1, Ordering::SeqCst);
+            self.open_database(&name, id, &self.dir.join(file), created)?;
+        }
+        self.log.line("spid7s", "Recovery is complete. This is an informational message only. No user action is required.");
+        Ok(())
+    }
+
+    fn open_database(&self, name: &str, id: i64, path: &Path, created: i64) -> SqlResult<Arc<Database>> {
+        self.log.line("spid7s", &format!("Starting up database '{name}'."));
+        let store = self.me.get().cloned().unwrap_or_default();
+        let identities: Identities = Arc::default();
+        let facts = Arc::new(DbFacts { store: store.clone(), identities: identities.clone() });
+        let conn = Conn::open(path, true, facts).map_err(|e| storage_error(&e))?;
+        conn.db
+            .execute_batch(
+                "CREATE TABLE IF NOT EXISTS \"tds.ddl\"(id INTEGER PRIMARY KEY, object TEXT NOT NULL, sql TEXT NOT NULL, created INTEGER NOT NULL);
+                 CREATE TABLE IF NOT EXISTS \"tds.databases\"(name TEXT PRIMARY KEY, id INTEGER NOT NULL, file TEXT NOT NULL, created INTEGER NOT NULL);",
+            )
+            .map_err(|e| storage_error(&e))?;
+        let catalog = load_catalog(&conn)?;
+        if let Ok(mut i) = identities.lock() {
+            i.extend(catalog.tables().map(|t| (t.id, t.clone())));
+        }
+        let catalog = Arc::new(RwLock::new(Arc::new(catalog)));
+        let (tx, rx) = channel();
+        let set = Settings { idle: self.options.idle, lose_acked: self.options.lose_acked, fatal: self.fatal.clone(), catalog: catalog.clone() };
+        let thread = std::thread::Builder::new()
+            .name(format!("writer-{id}"))
+            .spawn(move || run(conn, rx, set))
+            .map_err(|e| SqlError::new(701, format!("cannot start a thread: {e}")).class(17))?;
+        let db = Arc::new(Database {
+            id,
+            name: name.to_owned(),
+            path: path.to_owned(),
+            created,
+            catalog,
+            writer: tx,
+            thread: Mutex::new(Some(thread)),
+            identities,
+            dropped: AtomicBool::new(false),
+            store,
+        });
+        if let Ok(mut d) = self.databases.write() {
+            d.insert(name.to_lowercase(), db.clone());
+        }
+        Ok(db)
+    }
+
+    /// Finds a database.
+    pub fn database(&self, name: &str) -> Option<Arc<Database>> {
+        self.databases.read().ok()?.get(&name.to_lowercase()).cloned()
+    }
+
+    /// All of them by id.
+    pub fn databases(&self) -> Vec<Arc<Database>> {
+        let mut list: Vec<_> = self.databases.read().map(|d| d.values().cloned().collect()).unwrap_or_default();
+        list.sort_by_key(|d: &Arc<Database>| d.id);
+        list
+    }
+
+    /// `--sabotage lose-acked`: readers must see what the writer has not committed.
+    pub fn reads_through_writer(&self) -> bool {
+        self.options.lose_acked
+    }
+
+    /// SERVERPROPERTY.
+    pub fn property(&self, name: &str) -> Option<String> {
+        self.options.properties.get(&name.to_lowercase()).cloned()
+    }
+
+    /// Makes the file of a new database and opens it; registering it in master is the caller's next step. Blocks.
+    ///
+    /// # Errors
+    /// 1801, 5170.
+    pub fn create_database(&self, name: &str) -> SqlResult<(Arc<Database>, String)> {
+        if self.database(name).is_some() {
+            return Err(SqlError::new(1801, format!("Database '{name}' already exists. Choose a different database name.")).state(3));
+        }
+        let file = format!("{}.mdf", file_name(name));
+        let path = self.dir.join(&file);
+        if path.exists() {
+            self.remove_orphan(&path)?;
+        }
+        let id = self.next_id.fetch_add(1, Ordering::SeqCst);
+        let db = self.open_database(name, id, &path, datetime::now())?;
+        sync_dir(&self.dir).map_err(|e| SqlError::new(5123, format!("CREATE FILE encountered operating system error {e} while attempting to open or create the physical file '{}'.", path.display())))?;
+        Ok((db, file))
+    }
+
+    /// A file that no registry names: left by a crash between its creation and its registration when it has no tables, and only then removed.
+    fn remove_orphan(&self, path: &Path) -> SqlResult<()> {
+        let exists = || SqlError::new(5170, format!("Cannot create file '{}' because it already exists. Change the file path or the file name, and retry the operation.", path.display()));
+        let db = rusqlite::Connection::open(path).map_err(|_| exists())?;
+        let n: i64 = db.query_row("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'tds.%' AND name NOT LIKE 'sqlite_%'", [], |r| r.get(0)).map_err(|_| exists())?;
+        drop(db);
+        if n > 0 {
+            return Err(exists());
+        }
+        remove_files(path);
+        Ok(())
+    }
+
+    /// Takes a database out of service and deletes its files; it is no longer registered. Blocks.
+    pub fn drop_database(&self, db: &Arc<Database>) {
+        db.dropped.store(true, Ordering::SeqCst);
+        if let Ok(mut d) = self.databases.write() {
+            d.remove(&db.name.to_lowercase());
+        }
+        db.close();
+        remove_files(&db.path);
+        let _ = sync_dir(&self.dir);
+    }
+
+    /// Commits and checkpoints everything. Blocks.
+    pub fn close(&self) {
+        self.readers.close();
+        for db in self.databases() {
+            db.close();
+        }
+    }
+}
+
+fn remove_files(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut p = path.as_os_str().to_owned();
+        p.push(suffix);
+        let _ = std::fs::remove_file(p);
+    }
+}
+
+/// The lock that SQL Server gets by opening its files exclusively.
+fn lock(dir: &Path) -> Result<File, String> {
+    let path = dir.join("tds-sqlite.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(e) => Err(format!(
+            "Unable to open the physical file \"{}\". Operating system error 32: \"32(The process cannot access the file because it is being used by another process.)\" ({e})",
+            dir.join("master.mdf").display()
+        )),
+    }
+}
+
+/// Replays the DDL that the file keeps.
+fn load_catalog(conn: &Conn) -> SqlResult<Catalog> {
+    let list = || -> rusqlite::Result<Vec<(String, i64)>> {
+        let mut s = conn.db.prepare("SELECT sql, created FROM \"tds.ddl\" ORDER BY id")?;
+        let rows = s.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        rows.collect()
+    };
+    let mut c = Catalog::default();
+    for (sql, created) in list().map_err(|e| storage_error(&e))? {
+        for stmt in parse_batch(&sql)? {
+            match &stmt.kind {
+                StmtKind::CreateTable(t) => {
+                    c.create_table(t, created)?;
+                }
+                StmtKind::CreateIndex(i) => {
+                    c.create_index(i)?;
+                }
+                _ => {}
+            }
+        }
+    }
+    for t in c.tables() {
+        if let Some(col) = t.columns.iter().find(|c| c.identity.is_some()) {
+            let up = col.identity.is_some_and(|i| i.1 > 0);
+            let sql = format!("SELECT {}({}) FROM {}", if up { "max" } else { "min" }, super::catalog::quote(&col.name), t.quoted());
+            if let Ok(Some(n)) = conn.db.query_row(&sql, [], |r| r.get::<_, Option<i64>>(0)) {
+                t.last_identity.store(n, Ordering::SeqCst);
+            }
+        }
+    }
+    Ok(c)
+}
+
+/// The key under which an object's DDL is kept.
+pub fn ddl_key(name: &ObjName) -> String {
+    format!("dbo.{}", name.name.to_lowercase())
+}

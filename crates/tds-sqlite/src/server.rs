@@ -1,0 +1,343 @@
+//! The server: start, accept, stop. Also what all sessions share.
+
+use crate::engine::store::{Options, Store};
+use crate::engine::views::SessionRow;
+use crate::log::Log;
+use crate::proto::tls;
+use crate::session::{program::ProgramCache, serve};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// Whether connections are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TlsMode {
+    /// As the client wants: nothing, the login, or everything.
+    On,
+    /// Never.
+    Off,
+    /// Everything, always.
+    Required,
+}
+
+/// A way in which this server is wrong on purpose, to show that a check finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sabotage {
+    /// Commits are acknowledged before they are written.
+    LoseAcked,
+}
+
+impl Sabotage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::LoseAcked => "lose-acked",
+        }
+    }
+}
+
+/// Everything that a server needs to know.
+#[derive(Clone)]
+pub struct Config {
+    /// Address; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Directory whose `data` holds the files.
+    pub data: PathBuf,
+    /// Password of `sa`.
+    pub password: String,
+    /// Encryption.
+    pub tls: TlsMode,
+    /// Planted fault.
+    pub sabotage: Option<Sabotage>,
+    /// Simulated recovery time.
+    pub startup_delay: Duration,
+    /// Longest pause between two requests of an explicit transaction that has written.
+    pub idle_transaction: Duration,
+    /// Most connections.
+    pub connections_max: usize,
+    /// Where the error log goes.
+    pub log: Log,
+}
+
+impl Config {
+    /// Defaults for a directory and a password: any port on 127.0.0.1, TLS as clients want, no log.
+    pub fn new(data: impl Into<PathBuf>, password: impl Into<String>) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: data.into(),
+            password: password.into(),
+            tls: TlsMode::On,
+            sabotage: None,
+            startup_delay: Duration::ZERO,
+            idle_transaction: Duration::from_secs(60),
+            connections_max: 4096,
+            log: Log::new(std::io::sink()),
+        }
+    }
+}
+
+/// Why a server did not start. It has been logged as SQL Server would.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    Data(String),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// No certificate could be made.
+    #[error("cannot make a certificate: {0}")]
+    Tls(String),
+}
+
+/// What sessions share.
+pub struct Shared {
+    /// Databases.
+    pub store: Arc<Store>,
+    /// @@SERVERNAME.
+    pub name: String,
+    /// @@VERSION.
+    pub version: String,
+    password: String,
+    /// Encryption.
+    pub tls: TlsMode,
+    /// Certificate, unless TLS is off.
+    pub acceptor: Option<TlsAcceptor>,
+    /// Compiled batches.
+    pub programs: ProgramCache,
+    sessions: Mutex<BTreeMap<u16, SessionRow>>,
+    connections_max: usize,
+    /// Error log.
+    pub log: Log,
+    transactions: AtomicU64,
+    /// Held while a database is created or dropped.
+    pub databases_lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Shared {
+    /// Compares in a time that does not depend on where the difference is.
+    pub fn password_is(&self, given: &str) -> bool {
+        let (a, b) = (self.password.as_bytes(), given.as_bytes());
+        a.len() == b.len() && a.iter().zip(b).fold(0, |d, (x, y)| d | (x ^ y)) == 0
+    }
+
+    /// Takes the lowest free session number.
+    pub fn enter(&self, row: SessionRow) -> Option<u16> {
+        let mut s = self.sessions.lock().ok()?;
+        if s.len() >= self.connections_max {
+            return None;
+        }
+        let spid = (51..u16::MAX).find(|n| !s.contains_key(n))?;
+        s.insert(spid, SessionRow { spid, ..row });
+        Some(spid)
+    }
+
+    /// Gives a session number back.
+    pub fn leave(&self, spid: u16) {
+        if let Ok(mut s) = self.sessions.lock() {
+            s.remove(&spid);
+        }
+    }
+
+    /// Notes a session's database.
+    pub fn update(&self, spid: u16, database: i64) {
+        if let Ok(mut s) = self.sessions.lock()
+            && let Some(row) = s.get_mut(&spid)
+        {
+            row.database = database;
+        }
+    }
+
+    /// All sessions.
+    pub fn sessions(&self) -> Vec<SessionRow> {
+        self.sessions.lock().map(|s| s.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// A new transaction descriptor.
+    pub fn next_transaction(&self) -> u64 {
+        self.transactions.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+/// A running server.
+pub struct Server {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    accepting: tokio::task::JoinHandle<()>,
+    fatal: mpsc::Receiver<String>,
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|s| s.trim().to_owned()).ok().filter(|s| !s.is_empty()).unwrap_or_else(|| "tds-sqlite".to_owned())
+}
+
+fn version(sabotage: Option<Sabotage>) -> String {
+    let mut v = format!(
+        "Microsoft SQL Server 2022 compatible stand-in - 16.0.1000.6 (tds-sqlite {} over SQLite {}) on Linux",
+        env!("CARGO_PKG_VERSION"),
+        rusqlite::version()
+    );
+    if let Some(s) = sabotage {
+        v.push_str(&format!(" [SABOTAGE: {}]", s.name()));
+    }
+    v
+}
+
+fn properties(name: &str, dir: &std::path::Path) -> BTreeMap<String, String> {
+    [
+        ("productversion", "16.0.1000.6".to_owned()),
+        ("productlevel", "RTM".to_owned()),
+        ("productmajorversion", "16".to_owned()),
+        ("productminorversion", "0".to_owned()),
+        ("edition", "tds-sqlite (stand-in for Developer Edition)".to_owned()),
+        ("engineedition", "3".to_owned()),
+        ("servername", name.to_owned()),
+        ("machinename", name.to_owned()),
+        ("computernamephysicalnetbios", name.to_owned()),
+        ("collation", "SQL_Latin1_General_CP1_CI_AS".to_owned()),
+        ("isclustered", "0".to_owned()),
+        ("ishadrenabled", "0".to_owned()),
+        ("isintegratedsecurityonly", "0".to_owned()),
+        ("issingleuser", "0".to_owned()),
+        ("processid", std::process::id().to_string()),
+        ("instancedefaultdatapath", dir.join("data").display().to_string()),
+        ("instancedefaultlogpath", dir.join("data").display().to_string()),
+        ("connection.net_transport", "TCP".to_owned()),
+    ]
+    .into_iter()
+    .map(|(k, v)| (k.to_owned(), v))
+    .collect()
+}
+
+impl Server {
+    /// Recovers the databases, then listens.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let log = config.log.clone();
+        let name = host_name();
+        let version = version(config.sabotage);
+        log.line("Server", &version);
+        log.line("Server", &format!("Server process ID is {}.", std::process::id()));
+        log.line("Server", &format!("Default data directory: {}.", config.data.join("data").display()));
+        if let Some(s) = config.sabotage {
+            log.line("Server", &format!("WARNING: sabotage mode '{}' is on. This server loses data on purpose.", s.name()));
+        }
+        let acceptor = match config.tls {
+            TlsMode::Off => None,
+            _ => Some(tls::acceptor().map_err(StartError::Tls)?),
+        };
+        let (fatal_tx, fatal) = mpsc::channel(1);
+        let options = Options {
+            dir: config.data.clone(),
+            lose_acked: config.sabotage == Some(Sabotage::LoseAcked),
+            idle: config.idle_transaction,
+            properties: properties(&name, &config.data),
+        };
+        let opening = {
+            let log = log.clone();
+            let delay = config.startup_delay;
+            tokio::task::spawn_blocking(move || {
+                std::thread::sleep(delay);
+                Store::open(options, log, fatal_tx)
+            })
+        };
+        let opened = opening.await.unwrap_or_else(|e| Err(e.to_string()));
+        let store = opened.map_err(|e| {
+            log.error("Server", 5120, 16, 101, &e);
+            StartError::Data(e)
+        })?;
+        let listener = match TcpListener::bind(config.listen).await {
+            Ok(l) => l,
+            Err(e) => {
+                let text = format!("Server failed to listen on {} <ipv4>. Error: {e}.", config.listen);
+                log.error("Server", 26_023, 16, 1, &text);
+                let _ = tokio::task::spawn_blocking(move || store.close()).await;
+                return Err(StartError::Listen(config.listen, e));
+            }
+        };
+        let addr = listener.local_addr().unwrap_or(config.listen);
+        let shared = Arc::new(Shared {
+            store,
+            name,
+            version,
+            password: config.password,
+            tls: config.tls,
+            acceptor,
+            programs: ProgramCache::default(),
+            sessions: Mutex::default(),
+            connections_max: config.connections_max,
+            log: log.clone(),
+            transactions: AtomicU64::new(1),
+            databases_lock: Arc::default(),
+        });
+        log.line("Server", &format!("Server is listening on [ {} <ipv4> {}] accept sockets 1.", addr.ip(), addr.port()));
+        log.line("spid7s", "SQL Server is now ready for client connections. This is an informational message; no user action is required.");
+        let stop = CancellationToken::new();
+        let accepting = tokio::spawn(accept(listener, shared.clone(), stop.clone()));
+        Ok(Self { addr, shared, stop, accepting, fatal })
+    }
+
+    /// The address that it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Resolves when the storage failed in a way after which nothing may be acknowledged any more; the process must then end at once.
+    pub async fn fatal(&mut self) -> String {
+        match self.fatal.recv().await {
+            Some(e) => e,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops accepting, ends sessions (open transactions roll back), checkpoints and closes every database.
+    pub async fn shutdown(self) {
+        self.shared.log.line("Server", "SQL Server is terminating because of a system shutdown. This is an informational message only. No user action is required.");
+        self.stop.cancel();
+        let _ = self.accepting.await;
+        let store = self.shared.store.clone();
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        self.shared.log.line("Server", "SQL Server shutdown has been completed.");
+    }
+}
+
+/// Pause after a failed accept (no descriptors left), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
+            conn = listener.accept() => match conn {
+                Ok((tcp, _)) if sessions.len() < shared.connections_max => {
+                    let _ = tcp.set_nodelay(true);
+                    let keep = rustix::net::sockopt::set_socket_keepalive(&tcp, true)
+                        .and_then(|()| rustix::net::sockopt::set_tcp_keepidle(&tcp, Duration::from_secs(30)))
+                        .and_then(|()| rustix::net::sockopt::set_tcp_keepintvl(&tcp, Duration::from_secs(1)));
+                    let _ = keep;
+                    let shared = shared.clone();
+                    sessions.spawn(async move {
+                        // A client that goes away or talks nonsense is its own affair.
+                        let _ = serve(shared, tcp).await;
+                    });
+                }
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    sessions.shutdown().await;
+}

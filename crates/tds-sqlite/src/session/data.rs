@@ -1,0 +1,453 @@
+//! SELECT, INSERT, UPDATE, DELETE and scalar expressions; and the transaction that they run in.
+
+use super::program::{Cached, Program, Slot};
+use super::run::Vars;
+use super::{Session, Tran};
+use crate::engine::catalog::Catalog;
+use crate::engine::conn::{Done, Failed, Job, Sink, cancelled};
+use crate::engine::store::Database;
+use crate::engine::writer::{Auto, JobResult, Msg, TxHandle, TxOp, claim};
+use crate::error::{SqlError, SqlResult};
+use crate::proto::rows;
+use crate::proto::token::{self, command, done};
+use crate::sql::ast::{Expr, Isolation, StmtKind};
+use crate::sql::types::Ty;
+use crate::translate::{Kind, Names, Param, SystemView, Translated, translate, translate_condition, translate_scalar};
+use crate::value::{Value, convert};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How often a statement is translated again because the schema changed under it.
+const RETRIES: usize = 5;
+
+/// What the translator may ask of a session.
+struct View<'a> {
+    session: &'a Session,
+    vars: &'a BTreeMap<String, Ty>,
+}
+
+impl Names for View<'_> {
+    fn current_db(&self) -> &str {
+        &self.session.db.name
+    }
+    fn catalog(&self, db: &str) -> Option<Arc<Catalog>> {
+        let db = self.session.shared.store.database(db)?;
+        Some(self.session.catalog_of(&db))
+    }
+    fn variable(&self, name: &str) -> Option<Ty> {
+        self.vars.get(name).copied()
+    }
+    fn system_view(&self, db: &str, schema: &str, name: &str) -> Option<SystemView> {
+        crate::engine::views::find(&self.session.shared.store, &self.session.shared.sessions(), db, schema, name)
+    }
+}
+
+impl Session {
+    /// A database's catalog as this session sees it.
+    pub(super) fn catalog_of(&self, db: &Arc<Database>) -> Arc<Catalog> {
+        match (&self.tran.catalog, &self.tran.db) {
+            (Some(c), Some(d)) if d.id == db.id => c.clone(),
+            _ => db.catalog(),
+        }
+    }
+
+    /// Runs `f` with what the translator may ask.
+    pub(super) fn with_names<T>(&self, vars: &BTreeMap<String, Ty>, f: impl FnOnce(&dyn Names) -> T) -> T {
+        f(&View { session: self, vars })
+    }
+
+    fn translated(&self, vars: &BTreeMap<String, Ty>, slot: &Slot, f: impl FnOnce(&dyn Names) -> SqlResult<Translated>) -> SqlResult<Arc<Cached>> {
+        let private = self.tran.catalog.is_some();
+        if !private && let Some(c) = slot.lock().ok().and_then(|s| s.clone())
+            && c.current == self.db.id
+            && !c.db.is_dropped()
+            && c.version == c.db.catalog().version
+        {
+            return Ok(c);
+        }
+        // The version is read first: a change during the translation then makes it stale, never wrongly fresh.
+        let stmt = f(&View { session: self, vars })?;
+        let db = match &stmt.db {
+            Some(name) => self.shared.store.database(name).ok_or_else(|| SqlError::new(911, format!("Database '{name}' does not exist. Make sure that the name is entered correctly.")))?,
+            None => self.db.clone(),
+        };
+        let version = self.catalog_of(&db).version;
+        let cached = Arc::new(Cached { current: self.db.id, db, version, stmt: Arc::new(stmt) });
+        if !private
+            && cached.stmt.cacheable
+            && let Ok(mut s) = slot.lock()
+        {
+            *s = Some(cached.clone());
+        }
+        Ok(cached)
+    }
+
+    fn job(&self, c: &Cached, vars: &Vars, sink: Sink) -> Job {
+        let values = c
+            .stmt
+            .params
+            .iter()
+            .map(|p| match p {
+                Param::Var(v) => vars.get(v).cloned().unwrap_or(Value::Null),
+                Param::Session(key) => self.session_value(key),
+                Param::Lit(v) => v.clone(),
+            })
+            .collect();
+        Job { stmt: c.stmt.clone(), values, sink, cancel: self.cancel.flag.clone() }
+    }
+
+    /// An expression's value, without SQLite where it is plain.
+    pub(super) async fn scalar(&mut self, program: &Program, vars: &Vars, e: &Expr, ty: Option<Ty>, slot: &Slot) -> SqlResult<(Value, Ty)> {
+        if let Some((v, from)) = plain(e, program, vars) {
+            let to = ty.unwrap_or(from);
+            return Ok((convert(v, from, to, 0)?, to));
+        }
+        let (done, c) = self.evaluate(program, vars, slot, |n| translate_scalar(n, e, ty)).await?;
+        let to = c.stmt.columns.first().map_or(Ty::Null, |c| c.ty);
+        Ok((done.last.and_then(|mut r| r.pop()).unwrap_or(Value::Null), to))
+    }
+
+    pub(super) async fn condition(&mut self, program: &Program, vars: &Vars, e: &Expr, slot: &Slot) -> SqlResult<bool> {
+        self.now = crate::value::datetime::now();
+        if let Expr::Cmp("=", l, r) = e
+            && let (Expr::SysVar(v), Expr::Int(n)) = (&**l, &**r)
+            && v == "ROWCOUNT"
+        {
+            return Ok(self.rowcount == *n);
+        }
+        let (done, _) = self.evaluate(program, vars, slot, |n| translate_condition(n, e)).await?;
+        Ok(matches!(done.last.as_deref(), Some([Value::Integer(n)]) if *n != 0))
+    }
+
+    async fn evaluate(&mut self, program: &Program, vars: &Vars, slot: &Slot, f: impl Fn(&dyn Names) -> SqlResult<Translated>) -> SqlResult<(Done, Arc<Cached>)> {
+        let mut left = RETRIES;
+        loop {
+            let c = self.translated(&program.vars, slot, &f)?;
+            let job = self.job(&c, vars, Sink::Last);
+            match self.read(&c, job, None).await {
+                Ok(d) => return Ok((d, c)),
+                Err(f) if f.stale && left > 0 => left -= 1,
+                Err(f) => return Err(f.error),
+            }
+            if let Ok(mut s) = slot.lock() {
+                *s = None;
+            }
+        }
+    }
+
+    /// SELECT and DML.
+    pub(super) async fn data(&mut self, program: &Arc<Program>, vars: &mut Vars, kind: &StmtKind, slot: &Slot) -> SqlResult<()> {
+        self.start_implicit();
+        if self.tran.doomed && !matches!(kind, StmtKind::Select(_)) {
+            return Err(SqlError::new(3930, "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction."));
+        }
+        let mut left = RETRIES;
+        loop {
+            let c = self.translated(&program.vars, slot, |n| translate(n, kind))?;
+            let result = if c.stmt.kind == Kind::Select {
+                self.select(&c, vars).await
+            } else {
+                let job = self.job(&c, vars, Sink::Wire(None));
+                self.write(&c, job).await
+            };
+            match result {
+                Ok(d) => {
+                    self.finish_data(&c, vars, d);
+                    return self.out.relieve().await;
+                }
+                Err(f) if f.stale && left > 0 => {
+                    left -= 1;
+                    if let Ok(mut s) = slot.lock() {
+                        *s = None;
+                    }
+                }
+                Err(f) => {
+                    self.out.tokens(&f.wire);
+                    self.rowcount = 0;
+                    return Err(f.error);
+                }
+            }
+        }
+    }
+
+    fn finish_data(&mut self, c: &Cached, vars: &mut Vars, mut d: Done) {
+        self.rowcount = d.rows;
+        if d.identity.is_some() {
+            self.identity = d.identity;
+        }
+        if !c.stmt.assigns.is_empty() {
+            if let Some(row) = d.last.take() {
+                for (name, v) in c.stmt.assigns.iter().zip(row) {
+                    vars.insert(name.clone(), v);
+                }
+            }
+            return;
+        }
+        self.out.tokens(&d.wire);
+        let command = match c.stmt.kind {
+            Kind::Select => command::SELECT,
+            Kind::Insert => command::INSERT,
+            Kind::Update => command::UPDATE,
+            Kind::Delete => command::DELETE,
+        };
+        let has_rows = !c.stmt.columns.is_empty();
+        let count = if self.set.nocount { 0 } else { done::COUNT };
+        let inxact = if self.tran.count > 0 { done::INXACT } else { 0 };
+        if has_rows || !self.set.nocount {
+            self.out.done(count | inxact, command, if self.set.nocount { 0 } else { d.rows });
+        }
+    }
+
+    async fn select(&mut self, c: &Arc<Cached>, vars: &Vars) -> JobResult {
+        if !c.stmt.assigns.is_empty() {
+            let job = self.job(c, vars, Sink::Last);
+            return self.read(c, job, None).await;
+        }
+        let (tx, rx) = mpsc::channel(4);
+        let job = self.job(c, vars, Sink::Wire(Some(tx)));
+        self.read(c, job, Some(rx)).await
+    }
+
+    /// Runs a reading statement where this session's transaction must have it run.
+    async fn read(&mut self, c: &Arc<Cached>, job: Job, rx: Option<mpsc::Receiver<bytes::Bytes>>) -> JobResult {
+        let touches = c.stmt.db.is_some();
+        let serial = !matches!(self.set.isolation, Isolation::ReadCommitted | Isolation::ReadUncommitted);
+        if self.tran.count > 0 && touches && !self.tran.doomed && (serial || c.stmt.lock) {
+            self.own_writer(&c.db).await?;
+        }
+        let own = self.tran.handle.is_some() && self.tran.db.as_ref().is_some_and(|d| d.id == c.db.id);
+        if own && touches {
+            let Some(handle) = self.tran.handle.take() else { return Err(cancelled().into()) };
+            let result = {
+                let work = handle.call(|reply| TxOp::Run(Box::new(job), reply));
+                self.stream(work, rx).await
+            };
+            self.tran.handle = Some(handle);
+            return self.after_tx(result).await;
+        }
+        if self.shared.store.reads_through_writer() && touches {
+            let work = auto(c.db.clone(), job, c.version, self.set.lock_timeout_ms, self.cancel.clone());
+            return self.stream(async { Ok(work.await) }, rx).await;
+        }
+        let readers = self.shared.store.readers.clone();
+        let db = c.db.clone();
+        self.stream(async { Ok(readers.run(&db, job).await) }, rx).await
+    }
+
+    /// Waits for a statement while its rows are sent ahead.
+    async fn stream(&mut self, work: impl Future<Output = SqlResult<JobResult>>, rx: Option<mpsc::Receiver<bytes::Bytes>>) -> JobResult {
+        tokio::pin!(work);
+        let Some(mut rx) = rx else { return work.await? };
+        loop {
+            tokio::select! {
+                biased;
+                chunk = rx.recv() => match chunk {
+                    Some(chunk) => {
+                        self.out.tokens(&chunk);
+                        if self.out.relieve().await.is_err() {
+                            self.cancel.set();
+                            drop(rx);
+                            return work.await?;
+                        }
+                    }
+                    None => return work.await?,
+                },
+                r = &mut work => {
+                    while let Ok(chunk) = rx.try_recv() {
+                        self.out.tokens(&chunk);
+                    }
+                    return r?;
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, c: &Arc<Cached>, job: Job) -> JobResult {
+        if self.tran.count == 0 {
+            return auto(c.db.clone(), job, c.version, self.set.lock_timeout_ms, self.cancel.clone()).await;
+        }
+        self.own_writer(&c.db).await?;
+        if self.tran.catalog.is_none() && c.db.catalog().version != c.version {
+            return Err(Failed { stale: true, ..SqlError::new(0, "stale").into() });
+        }
+        let Some(handle) = &self.tran.handle else { return Err(cancelled().into()) };
+        let result = handle.call(|reply| TxOp::Run(Box::new(job), reply)).await;
+        let result = result.unwrap_or_else(|e| Err(e.into()));
+        self.after_tx(result).await
+    }
+
+    /// When the writer gave the transaction up, so does the session.
+    async fn after_tx(&mut self, result: JobResult) -> JobResult {
+        if let Err(f) = &result
+            && matches!(f.error.number, 1205 | 1105 | 823)
+        {
+            self.tran.handle = None;
+        }
+        result
+    }
+
+    /// Takes the writer of a database for this transaction, waiting as LOCK_TIMEOUT allows.
+    pub(super) async fn own_writer(&mut self, db: &Arc<Database>) -> SqlResult<()> {
+        if self.tran.handle.is_some() {
+            return match &self.tran.db {
+                Some(d) if d.id == db.id => Ok(()),
+                _ => Err(SqlError::unsupported("transaction over two databases")),
+            };
+        }
+        if self.tran.db.is_some() {
+            // It had the writer and lost it.
+            return Err(SqlError::deadlock(self.spid));
+        }
+        let handle = acquire(db, self.set.lock_timeout_ms, &self.cancel).await?;
+        self.tran.handle = Some(handle);
+        self.tran.db = Some(db.clone());
+        Ok(())
+    }
+
+    pub(super) fn start_implicit(&mut self) {
+        if self.set.implicit && self.tran.count == 0 {
+            self.begin();
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.tran.count += 1;
+        if self.tran.count == 1 {
+            self.tran.id = self.shared.next_transaction();
+            self.out.release(true);
+            token::put_env_bytes(&mut self.out.w.buf, 8, &self.tran.id.to_le_bytes(), &[]);
+        }
+    }
+
+    pub(super) async fn commit(&mut self) -> SqlResult<()> {
+        match self.tran.count {
+            0 => return Err(SqlError::new(3902, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION.")),
+            1 => {}
+            _ => {
+                self.tran.count -= 1;
+                return Ok(());
+            }
+        }
+        if self.tran.doomed {
+            return Err(SqlError::new(3930, "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction."));
+        }
+        let tran = std::mem::take(&mut self.tran);
+        if let Some(h) = &tran.handle {
+            h.call(|reply| TxOp::Commit(tran.catalog.clone(), reply)).await.and_then(|r| r).inspect_err(|_| self.end_tran(10, tran.id))?;
+        } else if tran.db.is_some() {
+            self.end_tran(10, tran.id);
+            return Err(SqlError::deadlock(self.spid));
+        }
+        self.end_tran(9, tran.id);
+        Ok(())
+    }
+
+    fn end_tran(&mut self, kind: u8, id: u64) {
+        self.out.release(true);
+        token::put_env_bytes(&mut self.out.w.buf, kind, &[], &id.to_le_bytes());
+    }
+
+    pub(super) async fn rollback(&mut self, name: Option<&str>) -> SqlResult<()> {
+        if self.tran.count == 0 {
+            return Err(SqlError::new(3903, "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION."));
+        }
+        if let Some(name) = name
+            && let Some(h) = &self.tran.handle
+        {
+            let sql = format!("ROLLBACK TO {}", crate::engine::catalog::quote(&format!("s.{}", name.to_lowercase())));
+            let missing = || SqlError::new(6401, format!("Cannot roll back {name}. No transaction or savepoint of that name was found."));
+            return h.call(|reply| TxOp::Script(vec![sql], reply)).await?.map_err(|_| missing());
+        }
+        self.rollback_all().await
+    }
+
+    /// Ends the transaction, if there is one.
+    pub(super) async fn rollback_all(&mut self) -> SqlResult<()> {
+        if self.tran.count == 0 {
+            return Ok(());
+        }
+        let tran: Tran = std::mem::take(&mut self.tran);
+        if let Some(h) = &tran.handle {
+            // A writer that is gone has rolled back.
+            let _ = h.call(TxOp::Rollback).await;
+        }
+        self.end_tran(10, tran.id);
+        Ok(())
+    }
+
+    pub(super) async fn save(&mut self, name: &str) -> SqlResult<()> {
+        if self.tran.count == 0 {
+            return Err(SqlError::new(628, "Cannot issue SAVE TRANSACTION when there is no active transaction.").state(0));
+        }
+        let db = self.tran.db.clone().unwrap_or_else(|| self.db.clone());
+        self.own_writer(&db).await?;
+        let sql = format!("SAVEPOINT {}", crate::engine::catalog::quote(&format!("s.{}", name.to_lowercase())));
+        match &self.tran.handle {
+            Some(h) => h.call(|reply| TxOp::Script(vec![sql], reply)).await?,
+            None => Ok(()),
+        }
+    }
+
+    /// Output parameters, encoded as RETURNVALUE.
+    pub(super) fn return_value(&mut self, ordinal: usize, name: &str, ty: Ty, v: &Value) -> SqlResult<()> {
+        let mut typed = Vec::new();
+        rows::type_info(&mut typed, ty);
+        rows::put(&mut typed, ty, v.into())?;
+        self.out.release(true);
+        token::put_return_value(&mut self.out.w.buf, u16::try_from(ordinal).unwrap_or(0), name, &typed);
+        Ok(())
+    }
+}
+
+/// Literals and variables need no SQLite.
+fn plain(e: &Expr, program: &Program, vars: &Vars) -> Option<(Value, Ty)> {
+    match e {
+        Expr::Null => Some((Value::Null, Ty::Null)),
+        Expr::Int(n) if i32::try_from(*n).is_ok() => Some((Value::Integer(*n), Ty::Int)),
+        Expr::Var(v) => Some((vars.get(v).cloned().unwrap_or(Value::Null), *program.vars.get(v)?)),
+        Expr::Str(s, true) if s.len() <= 4000 => Some((Value::Text(s.clone()), Ty::NVarChar(u16::try_from(s.encode_utf16().count().max(1)).ok()?))),
+        Expr::Str(s, false) if s.len() <= 8000 && s.is_ascii() => Some((Value::Text(s.clone()), Ty::VarChar(u16::try_from(s.len().max(1)).ok()?))),
+        _ => None,
+    }
+}
+
+async fn deadline(ms: i64) {
+    match u64::try_from(ms) {
+        Ok(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// An autocommit statement: waits for its turn as long as LOCK_TIMEOUT and the client allow, then for its commit.
+async fn auto(db: Arc<Database>, job: Job, version: u64, lock_timeout_ms: i64, cancel: Arc<super::Cancel>) -> JobResult {
+    let (reply, mut rx) = oneshot::channel();
+    let state = Arc::new(AtomicU8::new(claim::QUEUED));
+    db.send(Msg::Auto(Box::new(Auto { job, version, claim: state.clone(), reply })))?;
+    let give_up = || state.compare_exchange(claim::QUEUED, claim::GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    let gone = |_| Failed::from(db.unavailable().class(20));
+    tokio::select! {
+        biased;
+        r = &mut rx => return r.map_err(gone)?,
+        () = deadline(lock_timeout_ms) => if give_up() {
+            return Err(SqlError::lock_timeout().into());
+        },
+        () = cancel.notify.notified() => if give_up() {
+            return Err(cancelled().into());
+        },
+    }
+    rx.await.map_err(gone)?
+}
+
+async fn acquire(db: &Arc<Database>, lock_timeout_ms: i64, cancel: &super::Cancel) -> SqlResult<TxHandle> {
+    let (reply, rx) = oneshot::channel();
+    db.send(Msg::Begin(reply))?;
+    tokio::select! {
+        biased;
+        r = rx => r.map_err(|_| db.unavailable().class(20)),
+        () = deadline(lock_timeout_ms) => Err(SqlError::lock_timeout()),
+        () = cancel.notify.notified() => Err(cancelled()),
+    }
+}
