@@ -155,6 +155,8 @@ pub enum EventKind {
         fault: String,
         /// Ops that were sent and not answered at that instant.
         in_flight: u32,
+        /// How long before that instant a commit was last acknowledged, in ns; none when none ever was.
+        since_last_ack_ns: Option<u64>,
     },
     /// Evidence was weighed whether the fault really took effect.
     FaultAttested {

@@ -79,10 +79,11 @@ pub(super) fn faults(events: &[Event]) -> Vec<FaultReport> {
                 entry.parameters.clone_from(parameters);
                 entry.reach.clone_from(reach);
             }
-            EventKind::FaultInjected { fault, in_flight } => {
+            EventKind::FaultInjected { fault, in_flight, since_last_ack_ns } => {
                 let entry = entry(&mut faults, fault);
                 entry.injected_at_ms = Some(at);
                 entry.in_flight = Some(*in_flight);
+                entry.since_last_ack_ms = since_last_ack_ns.map(Millis::from_ns);
             }
             EventKind::FaultAttested { fault, attested, evidence } => {
                 let entry = entry(&mut faults, fault);
@@ -116,6 +117,7 @@ fn entry<'a>(faults: &'a mut Vec<FaultReport>, id: &str) -> &'a mut FaultReport 
             reach: String::new(),
             injected_at_ms: None,
             in_flight: None,
+            since_last_ack_ms: None,
             attested: None,
             evidence: Vec::new(),
             recovered: None,

@@ -246,7 +246,7 @@ impl RunBuilder {
             reach: "process death".to_owned(),
         };
         self.at(start_ms, started);
-        let injected = EventKind::FaultInjected { fault: fault.clone(), in_flight: 3 };
+        let injected = EventKind::FaultInjected { fault: fault.clone(), in_flight: 3, since_last_ack_ns: Some(2_000_000) };
         self.at(start_ms + 5, injected);
         let pod_event = |change, pod| EventKind::Pod { change, pod };
         self.at(start_ms + 20, pod_event(PodChange::Deleted, pod(&old, running(), true)));

@@ -1,7 +1,7 @@
 //! The rules that keep a run which tested nothing from passing. Each is a sentence that makes the run inconclusive.
 
 use crate::experiment::Plan;
-use crate::model::{Claim, Event, EventKind, Phase};
+use crate::model::{Claim, Event, EventKind, Millis, Phase};
 
 use super::accounts::started;
 use super::model::FaultReport;
@@ -88,14 +88,21 @@ fn faults(record: &Record<'_>, reasons: &mut Vec<String>, notes: &mut Vec<String
             Some(false) => reasons.push(format!("the target did not recover from {id}; last seen: {}", fault.last_seen)),
             None => reasons.push(format!("whether the target recovered from {id} was not seen")),
         }
-        if fault.in_flight == Some(0) {
-            notes.push(format!("no op was in flight when {id} hit"));
+        if !at_stake(fault) {
+            notes.push(format!("no commit was at stake when {id} hit: none was in flight or acknowledged in the second before"));
         }
     }
-    if !injected.is_empty() && injected.iter().all(|fault| fault.in_flight == Some(0)) {
-        reasons.push("no op was in flight when any of the faults hit, so nothing was at stake".to_owned());
+    if !injected.is_empty() && !injected.iter().any(|fault| at_stake(fault)) {
+        reasons.push("no commit was in flight or just acknowledged when any of the faults hit, so nothing was at stake".to_owned());
         notes.clear();
     }
+}
+
+/// Whether a fault could have cost a commit: one was in flight, or one had been acknowledged so shortly before that an engine which acknowledges before it
+/// writes would have lost it. At a few hundred short ops a second, no op is in flight at most instants, and much is at stake at all of them.
+fn at_stake(fault: &FaultReport) -> bool {
+    const JUST_ACKNOWLEDGED: Millis = Millis(1_000.0);
+    fault.in_flight.is_some_and(|ops| ops > 0) || fault.since_last_ack_ms.is_some_and(|ago| ago <= JUST_ACKNOWLEDGED)
 }
 
 fn workload(record: &Record<'_>, reasons: &mut Vec<String>) {

@@ -177,10 +177,11 @@ fn faults_that_hit_no_op_prove_nothing() {
     let idle = |all: bool| {
         move |run: &mut RunBuilder| {
             run.edit(|kind| {
-                if let EventKind::FaultInjected { fault, in_flight } = kind
+                if let EventKind::FaultInjected { fault, in_flight, since_last_ack_ns } = kind
                     && (all || fault == "pod-kill-1")
                 {
                     *in_flight = 0;
+                    *since_last_ack_ns = Some(1_500_000_000);
                 }
                 true
             });
@@ -191,7 +192,7 @@ fn faults_that_hit_no_op_prove_nothing() {
     idle(false)(&mut run);
     let report = run.judge();
     assert_eq!(report.outcome(), Outcome::Pass);
-    assert_eq!(report.notes, ["no op was in flight when pod-kill-1 hit"]);
+    assert_eq!(report.notes, ["no commit was at stake when pod-kill-1 hit: none was in flight or acknowledged in the second before"]);
 }
 
 #[test]

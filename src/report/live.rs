@@ -169,7 +169,7 @@ fn said(kind: &EventKind) -> Option<String> {
         EventKind::FaultStarted { fault, target, parameters, .. } => {
             format!("{fault}: {} {} ({parameters})", target.kind.to_lowercase(), target.name)
         }
-        EventKind::FaultInjected { fault, in_flight } => {
+        EventKind::FaultInjected { fault, in_flight, .. } => {
             format!("{fault}: injected with {in_flight} ops in flight")
         }
         EventKind::FaultAttested { fault, attested: true, .. } => format!("{fault}: took effect"),

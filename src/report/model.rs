@@ -180,6 +180,8 @@ pub struct FaultReport {
     pub injected_at_ms: Option<Millis>,
     /// Ops that were sent and not answered at that instant.
     pub in_flight: Option<u32>,
+    /// How long before that instant a commit was last acknowledged.
+    pub since_last_ack_ms: Option<Millis>,
     /// Whether it really took effect; none where that was not weighed.
     pub attested: Option<bool>,
     /// What that rests on.

@@ -71,6 +71,7 @@ impl Run<'_> {
         let active = self.active.as_ref().ok_or_else(|| RunError::Bug("no fault is active".to_owned()))?;
         let (fault, target, site) = (&active.fault, &active.target, self.site()?);
         let in_flight = u32::try_from(self.recorder.sink().counts(&WORKLOAD_FS).in_flight).unwrap_or(u32::MAX);
+        let since_last_ack_ns = self.recorder.sink().last_ok_ns().map(|ack_ns| self.clock.now_ns().saturating_sub(ack_ns));
         if let Err(error) = fault.inject(site, target).await {
             self.timeline.emit(EventKind::FaultRefused { fault: id.clone(), reason: error.to_string() });
             self.journal.undone(&id, "not injected")?;
@@ -81,7 +82,7 @@ impl Run<'_> {
             };
         }
         let injected = tokio::time::Instant::now();
-        self.timeline.emit(EventKind::FaultInjected { fault: id.clone(), in_flight });
+        self.timeline.emit(EventKind::FaultInjected { fault: id.clone(), in_flight, since_last_ack_ns });
         let attestation = fault.attest(site, target, planned.recover_within).await;
         self.timeline.emit(EventKind::FaultAttested { fault: id.clone(), attested: attestation.attested, evidence: attestation.evidence });
         let since_ns = match fault.lasts() {
