@@ -55,6 +55,8 @@ impl DueQueue {
     /// Takes the next op, or `None` once the queue is closed. Nothing is lost when the wait is given up.
     pub(super) async fn next(&self) -> Option<Due> {
         loop {
+            // Made before the look at `closed`: from then on it hears the closing, even before it is polled.
+            let arrived = self.arrived.notified();
             if self.closed.load(Ordering::Acquire) {
                 return None;
             }
@@ -68,7 +70,7 @@ impl DueQueue {
             if taken.is_some() {
                 return taken;
             }
-            self.arrived.notified().await;
+            arrived.await;
         }
     }
 
@@ -86,8 +88,6 @@ impl DueQueue {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.arrived.notify_waiters();
-        // For one that was about to wait.
-        self.arrived.notify_one();
     }
 }
 
