@@ -1,10 +1,9 @@
 //! The statements that a harness needs, through tiberius as it sends them.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
 
-mod support;
 
-use support::{Rig, code, maybe, one, run};
+use crate::support::{self};
+use crate::support::{Rig, code, maybe, one, run};
 
 #[tokio::test]
 async fn ledger_of_a_harness() {

@@ -1,7 +1,5 @@
 //! What the tests share: a server of their own, clients, and shorthand for results.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "test code")]
 
 use tds_sqlite::{Config, Server};
 use tempfile::TempDir;

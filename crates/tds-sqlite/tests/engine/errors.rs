@@ -1,0 +1,82 @@
+//! Errors by number: the honest answer to everything that cannot be done.
+
+use crate::support::{Rig, code, number, one, run};
+
+#[tokio::test]
+async fn by_number() {
+    let rig = Rig::new().await;
+    let mut c = rig.chaos().await;
+    run(&mut c, "CREATE TABLE p (id INT NOT NULL PRIMARY KEY, s VARCHAR(3) NOT NULL, n INT NULL UNIQUE, CONSTRAINT ck_n CHECK (n > 0)); INSERT INTO p VALUES (1, 'a', 1)").await.unwrap();
+    let cases = [
+        (102, "SELEC 1"),
+        (102, "SELECT 1 +"),
+        (156, "SELECT FROM p"),
+        (105, "SELECT 'open"),
+        (137, "SELECT @nope"),
+        (195, "SELECT NO_SUCH_FUNCTION(1)"),
+        (207, "SELECT nope FROM p"),
+        (208, "SELECT * FROM nope"),
+        (208, "INSERT INTO other.nope VALUES (1)"),
+        (209, "SELECT id FROM p AS a JOIN p AS b ON a.id = b.id"),
+        (245, "SELECT CAST('abc' AS INT)"),
+        (245, "SELECT 1 WHERE 'abc' = 1"),
+        (241, "SELECT CAST('abc' AS DATETIME2)"),
+        (8114, "SELECT CAST('abc' AS DECIMAL(5,2))"),
+        (8169, "SELECT CAST('abc' AS UNIQUEIDENTIFIER)"),
+        (206, "SELECT CAST('2020-01-01' AS DATE) + 1"),
+        (515, "INSERT INTO p (id, s) VALUES (NULL, 'x')"),
+        (515, "INSERT INTO p (id) VALUES (5)"),
+        (515, "INSERT INTO p (id, s) VALUES (5, NULL)"),
+        (547, "INSERT INTO p VALUES (6, 'x', -1)"),
+        (911, "USE nope"),
+        (2627, "INSERT INTO p VALUES (1, 'x', 9)"),
+        (2627, "INSERT INTO p VALUES (9, 'x', 1)"),
+        (2627, "INSERT INTO p VALUES (10, 'x', 10), (10, 'y', 11)"),
+        (2628, "INSERT INTO p VALUES (7, 'toolong', 9)"),
+        (2714, "CREATE TABLE p (id INT)"),
+        (1801, "CREATE DATABASE chaos"),
+        (3701, "DROP TABLE nope"),
+        (3701, "DROP DATABASE nope"),
+        (3708, "DROP DATABASE master"),
+        (8115, "SELECT 2147483647 + 1"),
+        (8115, "SELECT CAST(1000 AS DECIMAL(3,1))"),
+        (8134, "SELECT 1 / 0"),
+        (8134, "SELECT 1.0 / 0"),
+        (8120, "SELECT id, COUNT(*) FROM p"),
+        (512, "INSERT INTO p VALUES (20, 'x', 20); SELECT (SELECT id FROM p)"),
+        (544, "CREATE TABLE i (id INT IDENTITY, x INT); INSERT INTO i (id, x) VALUES (1, 1)"),
+        (2812, "EXEC no_such_proc 1"),
+        (4145, "SELECT 1 WHERE 1"),
+        (40_510, "MERGE INTO p USING p AS q ON 1 = 1 WHEN MATCHED THEN DELETE"),
+        (40_510, "CREATE PROCEDURE x AS SELECT 1"),
+        (40_510, "ALTER TABLE p ADD z INT"),
+        (40_510, "SET ROWCOUNT 5"),
+        (40_510, "BACKUP DATABASE chaos TO DISK = 'x'"),
+        (40_510, "CREATE TABLE #t (id INT)"),
+        (50_000, "RAISERROR('no %s of %d', 16, 1, 'sort', 5)"),
+        (51_000, "THROW 51000, 'thrown', 1"),
+    ];
+    for (want, sql) in cases {
+        assert_eq!(code(&mut c, sql).await, want, "{sql}");
+    }
+    let e = run(&mut c, "RAISERROR('no %s of %d', 16, 1, 'sort', 5)").await.unwrap_err();
+    assert!(e.to_string().contains("no sort of 5"), "{e}");
+    let e = c.execute("SELECT @P1 + @P2", &[&1i32]).await.unwrap_err();
+    assert_eq!(number(&e), 137, "an undeclared parameter is an undeclared variable");
+}
+
+#[tokio::test]
+async fn lines_and_statements_after_an_error() {
+    let rig = Rig::new().await;
+    let mut c = rig.chaos().await;
+    run(&mut c, "CREATE TABLE p (id INT PRIMARY KEY)").await.unwrap();
+    let e = run(&mut c, "INSERT INTO p VALUES (1)\nINSERT INTO p\nVALUES (1)").await.unwrap_err();
+    let tiberius::error::Error::Server(t) = &e else { panic!("{e}") };
+    assert_eq!((t.code(), t.line(), t.class()), (2627, 2, 14));
+    assert_eq!(code(&mut c, "INSERT INTO p VALUES (1); INSERT INTO p VALUES (2)").await, 2627);
+    assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM p").await, 2, "a statement's error leaves the rest of the batch to run");
+    assert_eq!(code(&mut c, "SELECT * FROM nope; INSERT INTO p VALUES (3)").await, 208);
+    assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM p").await, 2, "a missing object ends the batch");
+    assert_eq!(code(&mut c, "INSERT INTO p VALUES (4); SELEC").await, 102);
+    assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM p").await, 2, "nothing of a batch with a syntax error runs");
+}

@@ -1,0 +1,72 @@
+//! Sessions beside each other.
+
+use crate::support::{Rig, code, connect, one, run};
+use std::time::Duration;
+use tiberius::EncryptionLevel;
+
+#[tokio::test]
+async fn a_writer_blocks_a_writer_and_no_reader() {
+    let rig = Rig::new().await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 0)").await.unwrap();
+    let mut b = connect(rig.port(), "chaos", EncryptionLevel::NotSupported).await.unwrap();
+    run(&mut a, "BEGIN TRAN; UPDATE t SET v = 1").await.unwrap();
+    assert_eq!(one::<i32>(&mut b, "SELECT v FROM t").await, 0, "readers see what is committed");
+    assert_eq!(code(&mut b, "SET LOCK_TIMEOUT 50; UPDATE t SET v = 2").await, 1222);
+    assert_eq!(code(&mut b, "SET LOCK_TIMEOUT 0; BEGIN TRAN; SELECT v FROM t WITH (UPDLOCK, HOLDLOCK)").await, 1222);
+    assert_eq!(one::<i32>(&mut b, "ROLLBACK; SET LOCK_TIMEOUT -1; SELECT @@TRANCOUNT").await, 0);
+    let waiting = tokio::spawn(async move {
+        run(&mut b, "UPDATE t SET v = v + 10").await.unwrap();
+        b
+    });
+    run(&mut a, "COMMIT").await.unwrap();
+    let mut b = waiting.await.unwrap();
+    assert_eq!(one::<i32>(&mut b, "SELECT v FROM t").await, 11, "the waiter goes on after the commit and sees it");
+}
+
+#[tokio::test]
+async fn serializable_increments_are_not_lost() {
+    let rig = Rig::new().await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 0)").await.unwrap();
+    let port = rig.port();
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        tasks.push(tokio::spawn(async move {
+            let mut c = connect(port, "chaos", EncryptionLevel::NotSupported).await.unwrap();
+            for _ in 0..10 {
+                let sql = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE BEGIN TRAN DECLARE @v INT SELECT @v = v FROM t WHERE id = 1 UPDATE t SET v = @v + 1 COMMIT";
+                run(&mut c, sql).await.unwrap();
+            }
+        }));
+    }
+    for t in tasks {
+        t.await.unwrap();
+    }
+    assert_eq!(one::<i32>(&mut a, "SELECT v FROM t").await, 40);
+}
+
+#[tokio::test]
+async fn an_idle_transaction_is_ended() {
+    let rig = Rig::with(|c| c.idle_transaction = Duration::from_millis(50)).await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    run(&mut a, "BEGIN TRAN; INSERT INTO t VALUES (1)").await.unwrap();
+    let mut b = connect(rig.port(), "chaos", EncryptionLevel::NotSupported).await.unwrap();
+    run(&mut b, "INSERT INTO t VALUES (2)").await.unwrap();
+    assert_eq!(code(&mut a, "INSERT INTO t VALUES (3)").await, 1205, "the owner learns that it was rolled back");
+    assert_eq!(one::<i32>(&mut a, "SELECT @@TRANCOUNT").await, 0);
+    assert_eq!(one::<i32>(&mut b, "SELECT COUNT(*) FROM t").await, 1);
+}
+
+#[tokio::test]
+async fn doomed_transactions_only_roll_back() {
+    let rig = Rig::new().await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    let sql = "SET XACT_ABORT ON BEGIN TRY BEGIN TRAN INSERT INTO t VALUES (1) INSERT INTO t VALUES (1) COMMIT END TRY
+        BEGIN CATCH SELECT XACT_STATE(); ROLLBACK END CATCH";
+    assert_eq!(one::<i16>(&mut a, sql).await, -1);
+    assert_eq!(code(&mut a, "SET XACT_ABORT ON BEGIN TRY BEGIN TRAN INSERT INTO t VALUES (1) INSERT INTO t VALUES (1) END TRY BEGIN CATCH COMMIT END CATCH").await, 3930);
+    assert_eq!(one::<i32>(&mut a, "SELECT @@TRANCOUNT + COUNT(*) FROM t").await, 0);
+}

@@ -1,0 +1,200 @@
+//! The process: what a SIGKILL loses (nothing), what SIGTERM does, who may open the data.
+
+use crate::support::{PASSWORD, connect, one, run};
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tiberius::EncryptionLevel::NotSupported;
+
+struct Engine {
+    child: Child,
+    port: u16,
+    rest: std::thread::JoinHandle<Vec<String>>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_tds-sqlite"));
+    c.args(["--listen", "127.0.0.1:0", "--data"]).arg(dir).args(args).env("MSSQL_SA_PASSWORD", PASSWORD).stdout(Stdio::piped()).stderr(Stdio::null());
+    c
+}
+
+impl Engine {
+    /// Starts one and waits for the log line that says so.
+    fn start(dir: &Path, args: &[&str]) -> Self {
+        let mut child = command(dir, args).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut port = 0;
+        let mut seen = Vec::new();
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            if let Some(at) = line.find("<ipv4> ") {
+                port = line[at + 7..].split(']').next().unwrap().parse().unwrap();
+            }
+            let ready = line.contains("SQL Server is now ready for client connections.");
+            seen.push(line);
+            if ready {
+                break;
+            }
+        }
+        assert_ne!(port, 0, "never ready: {seen:?}");
+        let rest = std::thread::spawn(move || {
+            seen.extend(lines.map_while(Result::ok));
+            seen
+        });
+        Self { child, port, rest }
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    fn exit(mut self) -> (Option<i32>, Vec<String>) {
+        let code = self.child.wait().unwrap().code();
+        let rest = std::mem::replace(&mut self.rest, std::thread::spawn(Vec::new));
+        (code, rest.join().unwrap())
+    }
+}
+
+/// Writers insert until the process is killed; returns the ids that were acknowledged.
+async fn write_until_killed(engine: Engine, writers: i64, round: i64, enough: usize) -> BTreeSet<i64> {
+    let acked = Arc::new(Mutex::new(BTreeSet::new()));
+    let mut tasks = Vec::new();
+    for w in 0..writers {
+        let (acked, port) = (acked.clone(), engine.port);
+        tasks.push(tokio::spawn(async move {
+            let Ok(mut c) = connect(port, "chaos", NotSupported).await else { return };
+            for n in 0.. {
+                let id = round * 100_000_000 + w * 1_000_000 + n;
+                // Every other writer uses an explicit transaction.
+                let ok = if w % 4 == 0 {
+                    run(&mut c, &format!("BEGIN TRAN INSERT INTO t (id, s) VALUES ({id}, N'x') COMMIT")).await.is_ok()
+                } else {
+                    c.execute("INSERT INTO t (id, s) VALUES (@P1, @P2)", &[&id, &"payload"]).await.is_ok()
+                };
+                if !ok {
+                    return;
+                }
+                acked.lock().unwrap().insert(id);
+            }
+        }));
+    }
+    let start = Instant::now();
+    while acked.lock().unwrap().len() < enough && start.elapsed() < Duration::from_secs(60) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    engine.signal("-KILL");
+    engine.exit();
+    for t in tasks {
+        t.await.unwrap();
+    }
+    let set = acked.lock().unwrap().clone();
+    assert!(set.len() >= enough, "only {} commits in a minute", set.len());
+    set
+}
+
+async fn found(port: u16) -> BTreeSet<i64> {
+    let mut c = connect(port, "chaos", NotSupported).await.unwrap();
+    let rows = run(&mut c, "SELECT id FROM t").await.unwrap().remove(0);
+    rows.iter().map(|r| r.get::<i64, _>(0).unwrap()).collect()
+}
+
+async fn prepare(port: u16) {
+    let mut c = connect(port, "", NotSupported).await.unwrap();
+    run(&mut c, "CREATE DATABASE chaos").await.unwrap();
+    run(&mut c, "USE chaos CREATE TABLE t (id BIGINT PRIMARY KEY, s NVARCHAR(50))").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigkill_loses_nothing_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = Engine::start(dir.path(), &["--tls", "off"]);
+    prepare(engine.port).await;
+    let mut acked = BTreeSet::new();
+    for round in 0..4 {
+        acked.extend(write_until_killed(engine, 16, round, 300).await);
+        engine = Engine::start(dir.path(), &["--tls", "off"]);
+        let there = found(engine.port).await;
+        let lost: Vec<_> = acked.difference(&there).take(10).collect();
+        assert!(lost.is_empty(), "round {round}: lost {lost:?} of {}", acked.len());
+    }
+    let mut c = connect(engine.port, "chaos", NotSupported).await.unwrap();
+    run(&mut c, "DBCC CHECKDB (N'chaos') WITH NO_INFOMSGS").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lose_acked_does_lose_but_not_on_a_clean_shutdown() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--tls", "off", "--sabotage", "lose-acked"];
+    let mut engine = Engine::start(dir.path(), &args);
+    prepare(engine.port).await;
+    let mut c = connect(engine.port, "chaos", NotSupported).await.unwrap();
+    assert!(one::<String>(&mut c, "SELECT @@VERSION").await.contains("SABOTAGE: lose-acked"));
+    run(&mut c, "INSERT INTO t VALUES (-1, N'x')").await.unwrap();
+    assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM t").await, 1, "alive, it shows what it acknowledged");
+    engine.signal("-TERM");
+    assert_eq!(engine.exit().0, Some(0));
+    engine = Engine::start(dir.path(), &args);
+    assert_eq!(found(engine.port).await, BTreeSet::from([-1]), "a clean shutdown loses nothing");
+    let mut lost = 0;
+    for round in 0..3 {
+        let acked = write_until_killed(engine, 16, round, 200).await;
+        engine = Engine::start(dir.path(), &args);
+        lost += acked.difference(&found(engine.port).await).count();
+    }
+    assert!(lost > 0, "three kills under load lost nothing");
+}
+
+#[tokio::test]
+async fn sigterm_rolls_back_and_ends_cleanly() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path(), &[]);
+    prepare(engine.port).await;
+    let mut open = connect(engine.port, "chaos", NotSupported).await.unwrap();
+    run(&mut open, "INSERT INTO t VALUES (1, N'committed'); BEGIN TRAN; INSERT INTO t VALUES (2, N'open')").await.unwrap();
+    let start = Instant::now();
+    engine.signal("-TERM");
+    let (code, log) = engine.exit();
+    assert_eq!(code, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
+    assert!(log.iter().any(|l| l.contains("SQL Server is terminating because of a system shutdown")), "{log:?}");
+    let engine = Engine::start(dir.path(), &[]);
+    assert_eq!(found(engine.port).await, BTreeSet::from([1]));
+    drop(engine);
+    let engine = Engine::start(dir.path(), &["--ignore-sigterm"]);
+    engine.signal("-TERM");
+    assert_eq!(found(engine.port).await, BTreeSet::from([1]), "it goes on");
+    let start = Instant::now();
+    let delayed = tempfile::tempdir().unwrap();
+    let slow = Engine::start(delayed.path(), &["--startup-delay", "300"]);
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    let log = {
+        slow.signal("-INT");
+        slow.exit().1
+    };
+    assert!(log.iter().any(|l| l.contains("Recovery is complete.")), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_second_instance_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path(), &[]);
+    let second = command(dir.path(), &[]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let log = String::from_utf8(second.stdout).unwrap();
+    assert!(log.contains("Error: 5120, Severity: 16, State: 101.") && log.contains("being used by another process"), "{log}");
+    engine.signal("-KILL");
+    engine.exit();
+    drop(Engine::start(dir.path(), &[]));
+    let missing = command(dir.path(), &[]).env_remove("MSSQL_SA_PASSWORD").output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+}
