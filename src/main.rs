@@ -8,7 +8,7 @@ use chaos::cli::{self, Cli, CommandResult, Failure, Job, Streams};
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Some(code) = cli::embedded(&arguments) {
-        return code.into();
+        return code;
     }
     let cli = match Cli::read(arguments) {
         Ok(cli) => cli,

@@ -166,16 +166,27 @@ fn every_shell_has_completions() {
     }
 }
 
-/// The shim is entered with every container start, and the command line proper must not get in its way.
+/// These are entered with every container start, and the command line proper must not get in their way.
 #[test]
-fn the_sandbox_and_its_shim_are_in_the_same_binary() {
+fn the_sandbox_and_the_engine_are_in_the_same_binary() {
     let folder = folder_with(&[]);
     let output = chaos(folder.path(), &["sandbox", "serve"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(err(&output).starts_with("--dir is missing"), "{}", err(&output));
-    let output = chaos(folder.path(), &["sandbox", "shim", "exec", "0", "true"]);
-    assert_ne!(output.status.code(), Some(64), "{}", err(&output));
-    assert!(!err(&output).contains("Usage"), "{}", err(&output));
+    // A shim that cannot run a command ends as a shell does.
+    let output = chaos(folder.path(), &["sandbox", "shim", "nonsense"]);
+    assert_eq!(output.status.code(), Some(127));
+
+    let output = chaos(folder.path(), &["engine", "tds-sqlite", "--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(out(&output).starts_with("tds-sqlite "), "{}", out(&output));
+    let output = chaos(folder.path(), &["engine", "tds-sqlite", "--sabotage", "nonsense"]);
+    assert_eq!(output.status.code(), Some(64));
+
+    let link = folder.path().join("tds-sqlite");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_chaos"), &link).unwrap();
+    let output = Command::new(&link).arg("--version").output().unwrap();
+    assert!(out(&output).starts_with("tds-sqlite "), "{}", out(&output));
 }
 
 /// Help is asked for again and again, also by completions. A runtime with its threads or a look at a cluster would not fit into

@@ -4,6 +4,7 @@ use std::path::Path;
 
 mod elf;
 pub mod image;
+pub mod process;
 
 /// The image reference under which the sandbox runs the stand-in engine.
 pub const SANDBOX_IMAGE: &str = "sqledge-chaos/tds-sqlite:embedded";

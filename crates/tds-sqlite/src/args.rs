@@ -46,7 +46,9 @@ pub fn main_with(args: Args) -> ExitCode {
     let log = Log::new(std::io::stdout());
     let password = match std::env::var("MSSQL_SA_PASSWORD") {
         Ok(p) => Some(p),
-        Err(_) => std::env::var("SA_PASSWORD").ok().inspect(|_| log.line("Server", "WARNING: SA_PASSWORD is deprecated, use MSSQL_SA_PASSWORD.")),
+        Err(_) => {
+            std::env::var("SA_PASSWORD").ok().inspect(|_| log.line("Server", "WARNING: SA_PASSWORD is deprecated, use MSSQL_SA_PASSWORD."))
+        }
     };
     let Some(password) = password.filter(|p| !p.is_empty()) else {
         log.line("Server", "ERROR: the password of sa must be given in MSSQL_SA_PASSWORD.");

@@ -56,7 +56,28 @@ impl SqlError {
     pub fn ends_batch(&self) -> bool {
         self.thrown
             || self.class >= 19
-            || matches!(self.number, 102 | 105 | 156 | 137 | 134 | 207 | 208 | 209 | 241 | 242 | 245 | 911 | 1205 | 3960 | 3930 | 3998 | 8114 | 8169 | 40510 | 201)
+            || matches!(
+                self.number,
+                102 | 105
+                    | 156
+                    | 137
+                    | 134
+                    | 207
+                    | 208
+                    | 209
+                    | 241
+                    | 242
+                    | 245
+                    | 911
+                    | 1205
+                    | 3960
+                    | 3930
+                    | 3998
+                    | 8114
+                    | 8169
+                    | 40510
+                    | 201
+            )
     }
 
     /// Whether this error rolls the transaction back even with XACT_ABORT OFF.

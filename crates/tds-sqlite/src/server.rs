@@ -176,7 +176,11 @@ pub struct Server {
 }
 
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|s| s.trim().to_owned()).ok().filter(|s| !s.is_empty()).unwrap_or_else(|| "tds-sqlite".to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|s| s.trim().to_owned())
+        .ok()
+        .filter(|s| !s.is_empty())
+        .unwrap_or_else(|| "tds-sqlite".to_owned())
 }
 
 fn version(sabotage: Option<Sabotage>) -> String {
@@ -302,7 +306,10 @@ impl Server {
 
     /// Stops accepting, ends sessions (open transactions roll back), checkpoints and closes every database.
     pub async fn shutdown(self) {
-        self.shared.log.line("Server", "SQL Server is terminating because of a system shutdown. This is an informational message only. No user action is required.");
+        self.shared.log.line(
+            "Server",
+            "SQL Server is terminating because of a system shutdown. This is an informational message only. No user action is required.",
+        );
         self.stop.cancel();
         let _ = self.accepting.await;
         let store = self.shared.store.clone();

@@ -158,7 +158,10 @@ impl Catalog {
     pub fn create_table(&mut self, def: &CreateTable, created: i64) -> SqlResult<Arc<Table>> {
         let schema = def.name.schema.clone().unwrap_or_else(|| "dbo".to_owned());
         if !schema.eq_ignore_ascii_case("dbo") {
-            return Err(SqlError::new(2760, format!("The specified schema name \"{schema}\" either does not exist or you do not have permission to use it.")));
+            return Err(SqlError::new(
+                2760,
+                format!("The specified schema name \"{schema}\" either does not exist or you do not have permission to use it."),
+            ));
         }
         if self.table(&def.name).is_some() {
             return Err(SqlError::new(2714, format!("There is already an object named '{}' in the database.", def.name.name)).state(6));
@@ -169,11 +172,22 @@ impl Catalog {
         let columns = def.columns.iter().map(|c| column(c, name)).collect::<SqlResult<Vec<_>>>()?;
         for (i, c) in columns.iter().enumerate() {
             if columns[..i].iter().any(|d| d.name.eq_ignore_ascii_case(&c.name)) {
-                return Err(SqlError::new(2705, format!("Column names in each table must be unique. Column name '{}' in table '{name}' is specified more than once.", c.name)).state(3));
+                return Err(SqlError::new(
+                    2705,
+                    format!(
+                        "Column names in each table must be unique. Column name '{}' in table '{name}' is specified more than once.",
+                        c.name
+                    ),
+                )
+                .state(3));
             }
         }
         if columns.iter().filter(|c| c.identity.is_some()).count() > 1 {
-            return Err(SqlError::new(2744, format!("Multiple identity columns specified for table '{name}'. Only one identity column per table is allowed.")).state(2));
+            return Err(SqlError::new(
+                2744,
+                format!("Multiple identity columns specified for table '{name}'. Only one identity column per table is allowed."),
+            )
+            .state(2));
         }
         let start = columns.iter().find_map(|c| c.identity).map_or(0, |(seed, inc)| seed - inc);
         let mut t = Table {
@@ -214,7 +228,10 @@ impl Catalog {
                     }
                     for p in &columns {
                         if def.columns[*p].nullable == Some(true) {
-                            return Err(SqlError::new(8111, format!("Cannot define PRIMARY KEY constraint on nullable column in table '{}'.", t.name)));
+                            return Err(SqlError::new(
+                                8111,
+                                format!("Cannot define PRIMARY KEY constraint on nullable column in table '{}'.", t.name),
+                            ));
                         }
                     }
                     t.keys.push(Key { name: named("PK"), columns: columns.clone(), primary: true, index: false });
@@ -257,17 +274,27 @@ impl Catalog {
     /// 1088, 1911, 1913.
     pub fn create_index(&mut self, def: &CreateIndex) -> SqlResult<Arc<Table>> {
         let old = self.table(&def.table).cloned().ok_or_else(|| {
-            SqlError::new(1088, format!("Cannot find the object \"{}\" because it does not exist or you do not have permissions.", def.table.shown())).state(12)
+            SqlError::new(
+                1088,
+                format!("Cannot find the object \"{}\" because it does not exist or you do not have permissions.", def.table.shown()),
+            )
+            .state(12)
         })?;
         if old.indexes.iter().any(|i| i.eq_ignore_ascii_case(&def.name)) {
             return Err(SqlError::new(
                 1913,
-                format!("The operation failed because an index or statistics with name '{}' already exists on table '{}'.", def.name, def.table.shown()),
+                format!(
+                    "The operation failed because an index or statistics with name '{}' already exists on table '{}'.",
+                    def.name,
+                    def.table.shown()
+                ),
             ));
         }
         let mut columns = Vec::new();
         for (c, _) in &def.columns {
-            let at = old.column(c).ok_or_else(|| SqlError::new(1911, format!("Column name '{c}' does not exist in the target table or view.")))?;
+            let at = old
+                .column(c)
+                .ok_or_else(|| SqlError::new(1911, format!("Column name '{c}' does not exist in the target table or view.")))?;
             columns.push(at);
         }
         let mut t = copy(&old);

@@ -85,7 +85,8 @@ impl Conn {
     /// # Errors
     /// SQLite's.
     pub fn open(path: &Path, writer: bool, facts: Arc<dyn Facts>) -> rusqlite::Result<Self> {
-        let mode = if writer { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
+        let mode =
+            if writer { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
         let mut db = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.set_prepared_statement_cache_capacity(256);
         db.busy_timeout(std::time::Duration::from_secs(10))?;
@@ -208,7 +209,12 @@ impl Conn {
             }
             275 => {
                 let name = msg.rsplit(": ").next().unwrap_or("");
-                let column = t.checks.iter().find(|c| c.name == name).and_then(|c| c.column.as_ref()).map_or(String::new(), |c| format!(", column '{c}'"));
+                let column = t
+                    .checks
+                    .iter()
+                    .find(|c| c.name == name)
+                    .and_then(|c| c.column.as_ref())
+                    .map_or(String::new(), |c| format!(", column '{c}'"));
                 SqlError::new(
                     547,
                     format!("The {verb} statement conflicted with the CHECK constraint \"{name}\". The conflict occurred in database \"{db}\", table \"{table}\"{column}."),
@@ -243,17 +249,23 @@ impl Conn {
         let shown = if value.is_empty() { String::new() } else { format!(" The duplicate key value is ({value}).") };
         let table = format!("{}.{}", t.schema, t.name);
         Some(if key.index {
-            SqlError::new(2601, format!("Cannot insert duplicate key row in object '{table}' with unique index '{}'.{shown}", key.name)).class(14)
+            SqlError::new(2601, format!("Cannot insert duplicate key row in object '{table}' with unique index '{}'.{shown}", key.name))
+                .class(14)
         } else {
             let kind = if key.primary { "PRIMARY KEY" } else { "UNIQUE KEY" };
-            SqlError::new(2627, format!("Violation of {kind} constraint '{}'. Cannot insert duplicate key in object '{table}'.{shown}", key.name)).class(14)
+            SqlError::new(
+                2627,
+                format!("Violation of {kind} constraint '{}'. Cannot insert duplicate key in object '{table}'.{shown}", key.name),
+            )
+            .class(14)
         })
     }
 
     fn duplicate_value(&self, key: &[usize], job: &Job) -> Option<String> {
         let t = job.stmt.target.as_ref()?;
         let places: Vec<usize> = key.iter().map(|k| job.stmt.probe_columns.iter().position(|c| c == k)).collect::<Option<_>>()?;
-        let tests: Vec<String> = key.iter().enumerate().map(|(i, k)| format!("{} IS ?{}", super::catalog::quote(&t.columns[*k].name), i + 1)).collect();
+        let tests: Vec<String> =
+            key.iter().enumerate().map(|(i, k)| format!("{} IS ?{}", super::catalog::quote(&t.columns[*k].name), i + 1)).collect();
         let exists = format!("SELECT 1 FROM {} WHERE {}", t.quoted(), tests.join(" AND "));
         let mut seen: Vec<Vec<Value>> = Vec::new();
         for probe in &job.stmt.probes {
@@ -267,8 +279,11 @@ impl Conn {
                 let values: Vec<Value> = places.iter().map(|p| row.get(*p)).collect::<Result<_, _>>().ok()?;
                 let there = self.db.prepare(&exists).ok()?.exists(rusqlite::params_from_iter(values.iter())).ok()?;
                 if there || seen.contains(&values) {
-                    let shown: Vec<String> =
-                        values.iter().zip(key).map(|(v, k)| if *v == Value::Null { "<NULL>".to_owned() } else { text_of(v, t.columns[*k].ty) }).collect();
+                    let shown: Vec<String> = values
+                        .iter()
+                        .zip(key)
+                        .map(|(v, k)| if *v == Value::Null { "<NULL>".to_owned() } else { text_of(v, t.columns[*k].ty) })
+                        .collect();
                     return Some(shown.join(", "));
                 }
                 if seen.len() < 10_000 {
@@ -291,7 +306,9 @@ fn send_ahead(job: &mut Job, done: &mut Done) -> rusqlite::Result<()> {
             let chunk = Bytes::from(std::mem::take(&mut done.wire));
             s.blocking_send(chunk).map_err(|_| functions::raise(&cancelled()))
         }
-        None if done.wire.len() > OUTPUT_MAX => Err(functions::raise(&SqlError::new(701, "There is insufficient system memory in resource pool 'default' to run this query.").class(17))),
+        None if done.wire.len() > OUTPUT_MAX => Err(functions::raise(
+            &SqlError::new(701, "There is insufficient system memory in resource pool 'default' to run this query.").class(17),
+        )),
         None => Ok(()),
     }
 }

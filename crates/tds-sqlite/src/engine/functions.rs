@@ -67,7 +67,11 @@ const PURE: &[(&str, i32, Body)] = &[
     ("t_nn", 2, |c| match arg(c, 0) {
         Value::Null => {
             let (table, column) = text(c, 1).unwrap_or("").rsplit_once('.').unwrap_or(("", ""));
-            Err(SqlError::new(515, format!("Cannot insert the value NULL into column '{column}', table '{table}'; column does not allow nulls. INSERT fails.")).state(2))
+            Err(SqlError::new(
+                515,
+                format!("Cannot insert the value NULL into column '{column}', table '{table}'; column does not allow nulls. INSERT fails."),
+            )
+            .state(2))
         }
         v => Ok(v),
     }),
@@ -271,7 +275,11 @@ impl Aggregate<Sum, Value> for Total {
 ///
 /// # Errors
 /// SQLite's, when it is out of memory.
-pub fn register(conn: &Connection, facts: std::sync::Arc<dyn Facts>, last_identity: std::sync::Arc<std::sync::Mutex<Option<i64>>>) -> Result<()> {
+pub fn register(
+    conn: &Connection,
+    facts: std::sync::Arc<dyn Facts>,
+    last_identity: std::sync::Arc<std::sync::Mutex<Option<i64>>>,
+) -> Result<()> {
     conn.create_collation("TSQL", collate)?;
     let pure = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     for (name, n, body) in PURE {

@@ -81,7 +81,8 @@ pub fn decimal(op: &str, a: &Value, b: &Value, sa: u8, sb: u8, ty: Ty) -> SqlRes
         "/" => {
             // x/10^sa ÷ y/10^sb, wanted in units of 10^-s: x · 10^(s+sb-sa) / y.
             let shift = i16::from(s) + i16::from(sb) - i16::from(sa);
-            let scaled = if shift >= 0 { u8::try_from(shift).ok().filter(|n| *n <= 38).and_then(|n| x.checked_mul(pow10(n))) } else { Some(x) };
+            let scaled =
+                if shift >= 0 { u8::try_from(shift).ok().filter(|n| *n <= 38).and_then(|n| x.checked_mul(pow10(n))) } else { Some(x) };
             match (scaled, u8::try_from(-shift)) {
                 (Some(v), Ok(down)) if shift < 0 => y.checked_mul(pow10(down)).map(|d| v / d),
                 (Some(v), _) => Some(v / y),

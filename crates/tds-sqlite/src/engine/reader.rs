@@ -51,7 +51,12 @@ impl Readers {
             return Err(shutdown().into());
         }
         if s.queue.len() >= QUEUE_MAX {
-            return Err(SqlError::new(8645, "A timeout occurred while waiting for memory resources to execute the query in resource pool 'default'. Rerun the query.").class(17).into());
+            return Err(SqlError::new(
+                8645,
+                "A timeout occurred while waiting for memory resources to execute the query in resource pool 'default'. Rerun the query.",
+            )
+            .class(17)
+            .into());
         }
         s.queue.push_back(read);
         if s.idle < s.queue.len() && s.threads < THREADS_MAX {

@@ -55,7 +55,11 @@ impl Database {
 
     /// The error of a database whose writer is gone.
     pub fn unavailable(&self) -> SqlError {
-        SqlError::new(945, format!("Database '{}' cannot be opened due to inaccessible files or insufficient memory or disk space.", self.name)).class(14)
+        SqlError::new(
+            945,
+            format!("Database '{}' cannot be opened due to inaccessible files or insufficient memory or disk space.", self.name),
+        )
+        .class(14)
     }
 
     /// Makes the identity column of a new table known.
@@ -243,7 +247,8 @@ impl Store {
         }
         let catalog = Arc::new(RwLock::new(Arc::new(catalog)));
         let (tx, rx) = channel();
-        let set = Settings { idle: self.options.idle, lose_acked: self.options.lose_acked, fatal: self.fatal.clone(), catalog: catalog.clone() };
+        let set =
+            Settings { idle: self.options.idle, lose_acked: self.options.lose_acked, fatal: self.fatal.clone(), catalog: catalog.clone() };
         let thread = std::thread::Builder::new()
             .name(format!("writer-{id}"))
             .spawn(move || run(conn, rx, set))
@@ -303,15 +308,33 @@ impl Store {
         }
         let id = self.next_id.fetch_add(1, Ordering::SeqCst);
         let db = self.open_database(name, id, &path, datetime::now())?;
-        sync_dir(&self.dir).map_err(|e| SqlError::new(5123, format!("CREATE FILE encountered operating system error {e} while attempting to open or create the physical file '{}'.", path.display())))?;
+        sync_dir(&self.dir).map_err(|e| {
+            SqlError::new(
+                5123,
+                format!(
+                    "CREATE FILE encountered operating system error {e} while attempting to open or create the physical file '{}'.",
+                    path.display()
+                ),
+            )
+        })?;
         Ok((db, file))
     }
 
     /// A file that no registry names: left by a crash between its creation and its registration when it has no tables, and only then removed.
     fn remove_orphan(&self, path: &Path) -> SqlResult<()> {
-        let exists = || SqlError::new(5170, format!("Cannot create file '{}' because it already exists. Change the file path or the file name, and retry the operation.", path.display()));
+        let exists = || {
+            SqlError::new(
+                5170,
+                format!(
+                    "Cannot create file '{}' because it already exists. Change the file path or the file name, and retry the operation.",
+                    path.display()
+                ),
+            )
+        };
         let db = rusqlite::Connection::open(path).map_err(|_| exists())?;
-        let n: i64 = db.query_row("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'tds.%' AND name NOT LIKE 'sqlite_%'", [], |r| r.get(0)).map_err(|_| exists())?;
+        let n: i64 = db
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'tds.%' AND name NOT LIKE 'sqlite_%'", [], |r| r.get(0))
+            .map_err(|_| exists())?;
         drop(db);
         if n > 0 {
             return Err(exists());
@@ -351,7 +374,8 @@ fn remove_files(path: &Path) {
 /// The lock that SQL Server gets by opening its files exclusively.
 fn lock(dir: &Path) -> Result<File, String> {
     let path = dir.join("tds-sqlite.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(e) => Err(format!(

@@ -41,7 +41,14 @@ fn view(columns: &[(&'static str, Ty)], rows: Vec<Vec<Value>>) -> Option<SystemV
 pub fn find(store: &Store, sessions: &[SessionRow], db: &str, schema: &str, name: &str) -> Option<SystemView> {
     match (schema, name) {
         ("dbo", "suspect_pages") if db == "msdb" => view(
-            &[("database_id", Ty::Int), ("file_id", Ty::Int), ("page_id", Ty::BigInt), ("event_type", Ty::Int), ("error_count", Ty::Int), ("last_update_date", Ty::DateTime)],
+            &[
+                ("database_id", Ty::Int),
+                ("file_id", Ty::Int),
+                ("page_id", Ty::BigInt),
+                ("event_type", Ty::Int),
+                ("error_count", Ty::Int),
+                ("last_update_date", Ty::DateTime),
+            ],
             vec![],
         ),
         ("sys", "databases") => databases(store),
@@ -64,11 +71,29 @@ pub fn find(store: &Store, sessions: &[SessionRow], db: &str, schema: &str, name
             vec![vec![t("Linux"), t("tds-sqlite"), t(""), t("")]],
         ),
         ("sys", "dm_exec_sessions") => view(
-            &[("session_id", Ty::SmallInt), ("login_name", NAME), ("host_name", NAME), ("program_name", NAME), ("login_time", Ty::DateTime), ("database_id", Ty::SmallInt), ("is_user_process", Ty::Bit), ("status", Ty::NVarChar(30))],
+            &[
+                ("session_id", Ty::SmallInt),
+                ("login_name", NAME),
+                ("host_name", NAME),
+                ("program_name", NAME),
+                ("login_time", Ty::DateTime),
+                ("database_id", Ty::SmallInt),
+                ("is_user_process", Ty::Bit),
+                ("status", Ty::NVarChar(30)),
+            ],
             sessions
                 .iter()
                 .map(|s| {
-                    vec![n(i64::from(s.spid)), t(&s.login), t(&s.host), t(&s.program), n(crate::value::datetime::round_300(s.login_time)), n(s.database), n(1), t("running")]
+                    vec![
+                        n(i64::from(s.spid)),
+                        t(&s.login),
+                        t(&s.host),
+                        t(&s.program),
+                        n(crate::value::datetime::round_300(s.login_time)),
+                        n(s.database),
+                        n(1),
+                        t("running"),
+                    ]
                 })
                 .collect(),
         ),
@@ -123,7 +148,17 @@ fn files(list: &[Arc<Database>], with_db: bool) -> Option<SystemView> {
         let path = d.path.display().to_string();
         for (id, kind, desc, file, suffix) in [(1, 0, "ROWS", path.clone(), ""), (2, 1, "LOG", format!("{path}-wal"), "_log")] {
             let pages = std::fs::metadata(&file).map_or(0, |m| m.len() / 8192);
-            let mut r = vec![n(d.id), n(id), n(kind), t(desc), t(format!("{}{suffix}", d.name)), t(&file), n(0), t("ONLINE"), n(i64::try_from(pages).unwrap_or(0))];
+            let mut r = vec![
+                n(d.id),
+                n(id),
+                n(kind),
+                t(desc),
+                t(format!("{}{suffix}", d.name)),
+                t(&file),
+                n(0),
+                t("ONLINE"),
+                n(i64::try_from(pages).unwrap_or(0)),
+            ];
             if !with_db {
                 r.remove(0);
             }
@@ -153,9 +188,20 @@ fn tables(db: &Database, schema: &str) -> Option<SystemView> {
         let rows = c.tables().map(|x| vec![t(&db.name), t(&x.schema), t(&x.name), t("BASE TABLE")]).collect();
         return view(&[("TABLE_CATALOG", NAME), ("TABLE_SCHEMA", NAME), ("TABLE_NAME", NAME), ("TABLE_TYPE", Ty::VarChar(10))], rows);
     }
-    let rows = c.tables().map(|x| vec![t(&x.name), n(x.id), n(1), t("U "), t("USER_TABLE"), n(crate::value::datetime::round_300(x.created)), n(0)]).collect();
+    let rows = c
+        .tables()
+        .map(|x| vec![t(&x.name), n(x.id), n(1), t("U "), t("USER_TABLE"), n(crate::value::datetime::round_300(x.created)), n(0)])
+        .collect();
     view(
-        &[("name", NAME), ("object_id", Ty::Int), ("schema_id", Ty::Int), ("type", Ty::Char(2)), ("type_desc", Ty::NVarChar(60)), ("create_date", Ty::DateTime), ("is_ms_shipped", Ty::Bit)],
+        &[
+            ("name", NAME),
+            ("object_id", Ty::Int),
+            ("schema_id", Ty::Int),
+            ("type", Ty::Char(2)),
+            ("type_desc", Ty::NVarChar(60)),
+            ("create_date", Ty::DateTime),
+            ("is_ms_shipped", Ty::Bit),
+        ],
         rows,
     )
 }
@@ -180,7 +226,16 @@ fn columns(db: &Database) -> Option<SystemView> {
         }
     }
     view(
-        &[("object_id", Ty::Int), ("name", NAME), ("column_id", Ty::Int), ("max_length", Ty::SmallInt), ("precision", Ty::TinyInt), ("scale", Ty::TinyInt), ("is_nullable", Ty::Bit), ("is_identity", Ty::Bit)],
+        &[
+            ("object_id", Ty::Int),
+            ("name", NAME),
+            ("column_id", Ty::Int),
+            ("max_length", Ty::SmallInt),
+            ("precision", Ty::TinyInt),
+            ("scale", Ty::TinyInt),
+            ("is_nullable", Ty::Bit),
+            ("is_identity", Ty::Bit),
+        ],
         rows,
     )
 }

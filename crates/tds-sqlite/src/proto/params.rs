@@ -68,7 +68,10 @@ pub fn parse(body: &[u8]) -> SqlResult<Vec<Rpc>> {
         let mut params = Vec::new();
         while !c.is_empty() && !matches!(c.0[0], 0x80 | 0xFE | 0xFF) {
             if params.len() >= PARAMS_MAX {
-                return Err(SqlError::new(8003, "The incoming request has too many parameters. The server supports a maximum of 2100 parameters."));
+                return Err(SqlError::new(
+                    8003,
+                    "The incoming request has too many parameters. The server supports a maximum of 2100 parameters.",
+                ));
             }
             params.push(param(&mut c, params.len() + 1)?);
         }

@@ -59,9 +59,15 @@ impl Session {
         f(&View { session: self, vars })
     }
 
-    fn translated(&self, vars: &BTreeMap<String, Ty>, slot: &Slot, f: impl FnOnce(&dyn Names) -> SqlResult<Translated>) -> SqlResult<Arc<Cached>> {
+    fn translated(
+        &self,
+        vars: &BTreeMap<String, Ty>,
+        slot: &Slot,
+        f: impl FnOnce(&dyn Names) -> SqlResult<Translated>,
+    ) -> SqlResult<Arc<Cached>> {
         let private = self.tran.catalog.is_some();
-        if !private && let Some(c) = slot.lock().ok().and_then(|s| s.clone())
+        if !private
+            && let Some(c) = slot.lock().ok().and_then(|s| s.clone())
             && c.current == self.db.id
             && !c.db.is_dropped()
             && c.version == c.db.catalog().version
@@ -71,7 +77,9 @@ impl Session {
         // The version is read first: a change during the translation then makes it stale, never wrongly fresh.
         let stmt = f(&View { session: self, vars })?;
         let db = match &stmt.db {
-            Some(name) => self.shared.store.database(name).ok_or_else(|| SqlError::new(911, format!("Database '{name}' does not exist. Make sure that the name is entered correctly.")))?,
+            Some(name) => self.shared.store.database(name).ok_or_else(|| {
+                SqlError::new(911, format!("Database '{name}' does not exist. Make sure that the name is entered correctly."))
+            })?,
             None => self.db.clone(),
         };
         let version = self.catalog_of(&db).version;
@@ -122,7 +130,13 @@ impl Session {
         Ok(matches!(done.last.as_deref(), Some([Value::Integer(n)]) if *n != 0))
     }
 
-    async fn evaluate(&mut self, program: &Program, vars: &Vars, slot: &Slot, f: impl Fn(&dyn Names) -> SqlResult<Translated>) -> SqlResult<(Done, Arc<Cached>)> {
+    async fn evaluate(
+        &mut self,
+        program: &Program,
+        vars: &Vars,
+        slot: &Slot,
+        f: impl Fn(&dyn Names) -> SqlResult<Translated>,
+    ) -> SqlResult<(Done, Arc<Cached>)> {
         let mut left = RETRIES;
         loop {
             let c = self.translated(&program.vars, slot, &f)?;
@@ -142,7 +156,10 @@ impl Session {
     pub(super) async fn data(&mut self, program: &Arc<Program>, vars: &mut Vars, kind: &StmtKind, slot: &Slot) -> SqlResult<()> {
         self.start_implicit();
         if self.tran.doomed && !matches!(kind, StmtKind::Select(_)) {
-            return Err(SqlError::new(3930, "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction."));
+            return Err(SqlError::new(
+                3930,
+                "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction.",
+            ));
         }
         let mut left = RETRIES;
         loop {
@@ -332,7 +349,10 @@ impl Session {
             }
         }
         if self.tran.doomed {
-            return Err(SqlError::new(3930, "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction."));
+            return Err(SqlError::new(
+                3930,
+                "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction.",
+            ));
         }
         let tran = std::mem::take(&mut self.tran);
         if let Some(h) = &tran.handle {
@@ -408,8 +428,12 @@ fn plain(e: &Expr, program: &Program, vars: &Vars) -> Option<(Value, Ty)> {
         Expr::Null => Some((Value::Null, Ty::Null)),
         Expr::Int(n) if i32::try_from(*n).is_ok() => Some((Value::Integer(*n), Ty::Int)),
         Expr::Var(v) => Some((vars.get(v).cloned().unwrap_or(Value::Null), *program.vars.get(v)?)),
-        Expr::Str(s, true) if s.len() <= 4000 => Some((Value::Text(s.clone()), Ty::NVarChar(u16::try_from(s.encode_utf16().count().max(1)).ok()?))),
-        Expr::Str(s, false) if s.len() <= 8000 && s.is_ascii() => Some((Value::Text(s.clone()), Ty::VarChar(u16::try_from(s.len().max(1)).ok()?))),
+        Expr::Str(s, true) if s.len() <= 4000 => {
+            Some((Value::Text(s.clone()), Ty::NVarChar(u16::try_from(s.encode_utf16().count().max(1)).ok()?)))
+        }
+        Expr::Str(s, false) if s.len() <= 8000 && s.is_ascii() => {
+            Some((Value::Text(s.clone()), Ty::VarChar(u16::try_from(s.len().max(1)).ok()?)))
+        }
         _ => None,
     }
 }

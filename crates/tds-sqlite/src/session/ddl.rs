@@ -66,7 +66,15 @@ impl Session {
                         format!("DELETE FROM \"tds.ddl\" WHERE object = {}", lit(&index_key(table, name))),
                     ]),
                     None if *lenient => Ok(vec![]),
-                    None => Err(SqlError::new(3701, format!("Cannot drop the index '{}.{name}', because it does not exist or you do not have permission.", table.shown())).class(11).state(5)),
+                    None => Err(SqlError::new(
+                        3701,
+                        format!(
+                            "Cannot drop the index '{}.{name}', because it does not exist or you do not have permission.",
+                            table.shown()
+                        ),
+                    )
+                    .class(11)
+                    .state(5)),
                 })
                 .await
             }
@@ -80,7 +88,13 @@ impl Session {
                 let db = self.database_of(name)?;
                 self.change(&db, |_, c| {
                     let t = c.table(name).cloned().ok_or_else(|| {
-                        SqlError::new(4701, format!("Cannot find the object \"{}\" because it does not exist or you do not have permissions.", name.shown()))
+                        SqlError::new(
+                            4701,
+                            format!(
+                                "Cannot find the object \"{}\" because it does not exist or you do not have permissions.",
+                                name.shown()
+                            ),
+                        )
                     })?;
                     Ok(vec![format!("DELETE FROM {}", t.quoted())])
                 })
@@ -94,7 +108,9 @@ impl Session {
         match &name.db {
             None => Ok(self.db.clone()),
             Some(d) => {
-                self.shared.store.database(d).ok_or_else(|| SqlError::new(911, format!("Database '{d}' does not exist. Make sure that the name is entered correctly.")))
+                self.shared.store.database(d).ok_or_else(|| {
+                    SqlError::new(911, format!("Database '{d}' does not exist. Make sure that the name is entered correctly."))
+                })
             }
         }
     }
@@ -103,7 +119,10 @@ impl Session {
     async fn change(&mut self, db: &Arc<Database>, f: impl FnOnce(&Self, &mut Catalog) -> SqlResult<Vec<String>>) -> SqlResult<()> {
         self.start_implicit();
         if self.tran.doomed {
-            return Err(SqlError::new(3930, "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction."));
+            return Err(SqlError::new(
+                3930,
+                "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction.",
+            ));
         }
         let alone = self.tran.count == 0;
         if alone {
@@ -145,16 +164,31 @@ impl Session {
             return Ok(());
         }
         self.change(&db, |_, c| {
-            if let Some(t) = c.tables().find(|t| !t.name.eq_ignore_ascii_case(&name.name) && t.foreign.iter().any(|f| f.table.1.eq_ignore_ascii_case(&name.name))) {
-                return Err(SqlError::new(3726, format!("Could not drop object '{}' because it is referenced by a FOREIGN KEY constraint.", t.name)));
+            if let Some(t) = c
+                .tables()
+                .find(|t| !t.name.eq_ignore_ascii_case(&name.name) && t.foreign.iter().any(|f| f.table.1.eq_ignore_ascii_case(&name.name)))
+            {
+                return Err(SqlError::new(
+                    3726,
+                    format!("Could not drop object '{}' because it is referenced by a FOREIGN KEY constraint.", t.name),
+                ));
             }
             match c.drop_table(name) {
                 Some(t) => Ok(vec![
                     format!("DROP TABLE {}", t.quoted()),
-                    format!("DELETE FROM \"tds.ddl\" WHERE object = {0} OR object GLOB {1}", lit(&ddl_key(name)), lit(&format!("{}/*", ddl_key(name)))),
+                    format!(
+                        "DELETE FROM \"tds.ddl\" WHERE object = {0} OR object GLOB {1}",
+                        lit(&ddl_key(name)),
+                        lit(&format!("{}/*", ddl_key(name)))
+                    ),
                 ]),
                 None if lenient => Ok(vec![]),
-                None => Err(SqlError::new(3701, format!("Cannot drop the table '{}', because it does not exist or you do not have permission.", name.shown())).class(11).state(5)),
+                None => Err(SqlError::new(
+                    3701,
+                    format!("Cannot drop the table '{}', because it does not exist or you do not have permission.", name.shown()),
+                )
+                .class(11)
+                .state(5)),
             }
         })
         .await
@@ -167,8 +201,15 @@ impl Session {
         let _one_at_a_time = self.shared.databases_lock.clone().lock_owned().await;
         let store = self.shared.store.clone();
         let owned = name.to_owned();
-        let (db, file) = tokio::task::spawn_blocking(move || store.create_database(&owned)).await.map_err(|e| SqlError::new(5123, e.to_string()))??;
-        let sql = format!("INSERT INTO \"tds.databases\"(name, id, file, created) VALUES ({}, {}, {}, {})", lit(&db.name), db.id, lit(&file), db.created);
+        let (db, file) =
+            tokio::task::spawn_blocking(move || store.create_database(&owned)).await.map_err(|e| SqlError::new(5123, e.to_string()))??;
+        let sql = format!(
+            "INSERT INTO \"tds.databases\"(name, id, file, created) VALUES ({}, {}, {}, {})",
+            lit(&db.name),
+            db.id,
+            lit(&file),
+            db.created
+        );
         self.in_master(sql).await
     }
 
@@ -181,7 +222,11 @@ impl Session {
             return if lenient {
                 Ok(())
             } else {
-                Err(SqlError::new(3701, format!("Cannot drop the database '{name}', because it does not exist or you do not have permission.")).class(11))
+                Err(SqlError::new(
+                    3701,
+                    format!("Cannot drop the database '{name}', because it does not exist or you do not have permission."),
+                )
+                .class(11))
             };
         };
         if db.id < 5 {
@@ -234,7 +279,10 @@ impl Session {
         for p in &problems {
             self.report(&SqlError::new(8939, format!("Table error: Database '{}'. {p}.", db.name)).state(98));
         }
-        Err(SqlError::new(8921, format!("Check terminated. CHECKDB found {} consistency errors in database '{}'.", problems.len(), db.name)))
+        Err(SqlError::new(
+            8921,
+            format!("Check terminated. CHECKDB found {} consistency errors in database '{}'.", problems.len(), db.name),
+        ))
     }
 }
 

@@ -101,13 +101,31 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
     let name = if login.database.is_empty() { "master" } else { &login.database };
     let mut errors = Vec::new();
     if login.integrated || !user.eq_ignore_ascii_case("sa") {
-        shared.log.error("Logon", 18_456, 14, 5, &format!("Login failed for user '{user}'. Reason: Could not find a login matching the name provided. [CLIENT: {peer}]"));
+        shared.log.error(
+            "Logon",
+            18_456,
+            14,
+            5,
+            &format!("Login failed for user '{user}'. Reason: Could not find a login matching the name provided. [CLIENT: {peer}]"),
+        );
         errors.push(refuse);
     } else if !shared.password_is(&login.password) {
-        shared.log.error("Logon", 18_456, 14, 8, &format!("Login failed for user '{user}'. Reason: Password did not match that for the login provided. [CLIENT: {peer}]"));
+        shared.log.error(
+            "Logon",
+            18_456,
+            14,
+            8,
+            &format!("Login failed for user '{user}'. Reason: Password did not match that for the login provided. [CLIENT: {peer}]"),
+        );
         errors.push(refuse);
     } else if shared.store.database(name).is_none() {
-        shared.log.error("Logon", 18_456, 14, 38, &format!("Login failed for user '{user}'. Reason: Failed to open the explicitly specified database '{name}'. [CLIENT: {peer}]"));
+        shared.log.error(
+            "Logon",
+            18_456,
+            14,
+            38,
+            &format!("Login failed for user '{user}'. Reason: Failed to open the explicitly specified database '{name}'. [CLIENT: {peer}]"),
+        );
         errors.push(SqlError::new(4060, format!("Cannot open database \"{name}\" requested by the login. The login failed.")).class(11));
         errors.push(refuse);
     }
@@ -127,7 +145,11 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
         let size = if size == 0 { crate::proto::packet::SIZE_DEFAULT } else { size.clamp(512, 32_767) };
         let buf = &mut out.buf;
         token::put_env_text(buf, 1, &db.name, "master");
-        token::put_message(buf, &SqlError::new(5701, format!("Changed database context to '{}'.", db.name)).class(0).state(2), &shared.name);
+        token::put_message(
+            buf,
+            &SqlError::new(5701, format!("Changed database context to '{}'.", db.name)).class(0).state(2),
+            &shared.name,
+        );
         token::put_env_bytes(buf, 7, &COLLATION, &[]);
         token::put_env_text(buf, 2, "us_english", "");
         token::put_message(buf, &SqlError::new(5703, "Changed language setting to us_english.").class(0), &shared.name);

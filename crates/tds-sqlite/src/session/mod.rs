@@ -237,8 +237,9 @@ impl Session {
     }
 
     async fn batch(&mut self, body: &[u8]) -> SqlResult<()> {
-        let text = crate::proto::params::skip_headers(body)
-            .ok_or_else(|| SqlError::new(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect. The stream ended unexpectedly."))?;
+        let text = crate::proto::params::skip_headers(body).ok_or_else(|| {
+            SqlError::new(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect. The stream ended unexpectedly.")
+        })?;
         let text = crate::proto::utf16(text);
         self.out.in_proc = false;
         let program = self.shared.programs.get(&text, "", &[])?;
@@ -246,7 +247,10 @@ impl Session {
         self.run(&program, &mut vars).await;
         if self.tran.doomed {
             self.rollback_all().await?;
-            return Err(SqlError::new(3998, "Uncommittable transaction is detected at the end of the batch. The transaction is rolled back."));
+            return Err(SqlError::new(
+                3998,
+                "Uncommittable transaction is detected at the end of the batch. The transaction is rolled back.",
+            ));
         }
         Ok(())
     }

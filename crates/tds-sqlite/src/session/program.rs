@@ -112,7 +112,9 @@ impl Compiler {
                 let at = self.push(Op::Jump(0));
                 self.loops
                     .last_mut()
-                    .ok_or_else(|| SqlError::new(135, "Cannot use a BREAK statement outside the scope of a WHILE statement.").class(15).at(line))?
+                    .ok_or_else(|| {
+                        SqlError::new(135, "Cannot use a BREAK statement outside the scope of a WHILE statement.").class(15).at(line)
+                    })?
                     .1
                     .push(at);
             }
@@ -120,7 +122,9 @@ impl Compiler {
                 let start = self
                     .loops
                     .last()
-                    .ok_or_else(|| SqlError::new(136, "Cannot use a CONTINUE statement outside the scope of a WHILE statement.").class(15).at(line))?
+                    .ok_or_else(|| {
+                        SqlError::new(136, "Cannot use a CONTINUE statement outside the scope of a WHILE statement.").class(15).at(line)
+                    })?
                     .0;
                 self.push(Op::Jump(start));
             }
@@ -136,7 +140,9 @@ impl Compiler {
             StmtKind::Declare(list) => {
                 for (name, ty, init) in list {
                     if self.vars.insert(name.clone(), ty).is_some() {
-                        let m = format!("The variable name '{name}' has already been declared. Variable names must be unique within a query batch or stored procedure.");
+                        let m = format!(
+                            "The variable name '{name}' has already been declared. Variable names must be unique within a query batch or stored procedure."
+                        );
                         return Err(SqlError::new(134, m).class(15).at(line));
                     }
                     if let Some(e) = init {

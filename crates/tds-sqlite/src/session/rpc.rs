@@ -45,7 +45,10 @@ pub(super) fn bind(declared: &[(String, Ty, bool)], given: Vec<RpcParam>) -> Sql
         let (name, ty, _) = if p.name.is_empty() {
             &declared[i]
         } else {
-            declared.iter().find(|d| d.0 == p.name).ok_or_else(|| SqlError::new(8145, format!("{} is not a parameter for procedure .", p.name)).state(2))?
+            declared
+                .iter()
+                .find(|d| d.0 == p.name)
+                .ok_or_else(|| SqlError::new(8145, format!("{} is not a parameter for procedure .", p.name)).state(2))?
         };
         vars.insert(name.clone(), convert(p.value, p.ty, *ty, 0)?);
     }
@@ -63,7 +66,9 @@ fn text_arg(p: Option<&RpcParam>) -> String {
 
 impl Session {
     pub(super) async fn rpc(&mut self, body: &[u8]) -> SqlResult<()> {
-        let body = skip_headers(body).ok_or_else(|| SqlError::new(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect. The stream ended unexpectedly."))?;
+        let body = skip_headers(body).ok_or_else(|| {
+            SqlError::new(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect. The stream ended unexpectedly.")
+        })?;
         let calls = parse(body)?;
         for call in calls {
             self.out.in_proc = true;
@@ -77,7 +82,10 @@ impl Session {
             }
             if self.tran.doomed {
                 self.rollback_all().await?;
-                self.report(&SqlError::new(3998, "Uncommittable transaction is detected at the end of the batch. The transaction is rolled back."));
+                self.report(&SqlError::new(
+                    3998,
+                    "Uncommittable transaction is detected at the end of the batch. The transaction is rolled back.",
+                ));
                 status = done::ERROR;
             }
             if self.tran.count != before && result.is_ok() {
@@ -105,7 +113,9 @@ impl Session {
     async fn call(&mut self, call: Rpc) -> SqlResult<()> {
         let name = match &call.proc {
             Proc::Id(id) => WELL_KNOWN.iter().find(|p| p.0 == *id).map_or_else(|| format!("#{id}"), |p| p.1.to_owned()),
-            Proc::Name(n) => n.to_lowercase().trim_start_matches("[sys].").trim_start_matches("sys.").trim_start_matches("master..").to_owned(),
+            Proc::Name(n) => {
+                n.to_lowercase().trim_start_matches("[sys].").trim_start_matches("sys.").trim_start_matches("master..").to_owned()
+            }
         };
         let mut params = call.params;
         match name.as_str() {
@@ -186,7 +196,9 @@ impl Session {
             .iter()
             .enumerate()
             .filter(|(_, g)| g.output)
-            .map(|(i, g)| (first + i, if g.name.is_empty() { p.params.get(i).map_or(String::new(), |d| d.0.clone()) } else { g.name.clone() }))
+            .map(|(i, g)| {
+                (first + i, if g.name.is_empty() { p.params.get(i).map_or(String::new(), |d| d.0.clone()) } else { g.name.clone() })
+            })
             .collect();
         let mut vars = bind(&p.params, given)?;
         self.run(&Arc::clone(&p.program), &mut vars).await;
@@ -203,7 +215,8 @@ impl Session {
 
     /// MS-TDS 2.2.6.9.
     pub(super) async fn transaction_request(&mut self, body: &[u8]) -> SqlResult<()> {
-        let malformed = || SqlError::new(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect. The stream ended unexpectedly.");
+        let malformed =
+            || SqlError::new(4002, "The incoming tabular data stream (TDS) protocol stream is incorrect. The stream ended unexpectedly.");
         let mut c = Cursor(skip_headers(body).ok_or_else(malformed)?);
         let kind = c.u16().ok_or_else(malformed)?;
         self.out.in_proc = false;

@@ -118,9 +118,14 @@ impl Session {
     async fn step(&mut self, program: &Arc<Program>, vars: &mut Vars, kind: &StmtKind, slot: &Slot) -> SqlResult<Flow> {
         self.now = crate::value::datetime::now();
         match kind {
-            StmtKind::Select(_) | StmtKind::Insert(_) | StmtKind::Update(_) | StmtKind::Delete(_) => self.data(program, vars, kind, slot).await?,
+            StmtKind::Select(_) | StmtKind::Insert(_) | StmtKind::Update(_) | StmtKind::Delete(_) => {
+                self.data(program, vars, kind, slot).await?
+            }
             StmtKind::SetVar(name, e) => {
-                let ty = *program.vars.get(name).ok_or_else(|| SqlError::new(137, format!("Must declare the scalar variable \"{name}\".")).class(15).state(2))?;
+                let ty = *program
+                    .vars
+                    .get(name)
+                    .ok_or_else(|| SqlError::new(137, format!("Must declare the scalar variable \"{name}\".")).class(15).state(2))?;
                 let v = self.scalar(program, vars, e, Some(ty), slot).await?.0;
                 vars.insert(name.clone(), v);
             }
@@ -157,11 +162,9 @@ impl Session {
     }
 
     fn use_database(&mut self, name: &str) -> SqlResult<()> {
-        let db = self
-            .shared
-            .store
-            .database(name)
-            .ok_or_else(|| SqlError::new(911, format!("Database '{name}' does not exist. Make sure that the name is entered correctly.")))?;
+        let db = self.shared.store.database(name).ok_or_else(|| {
+            SqlError::new(911, format!("Database '{name}' does not exist. Make sure that the name is entered correctly."))
+        })?;
         let old = std::mem::replace(&mut self.db, db);
         self.out.release(true);
         token::put_env_text(&mut self.out.w.buf, 1, &self.db.name, &old.name);
@@ -201,7 +204,15 @@ impl Session {
             _ => 0,
         };
         if !mty.is_text() {
-            return Err(SqlError::new(18_054, format!("Error {}, severity {}, state {} was raised, but no message with that error number was found in sys.messages.", number(msg), number(sev), number(state))));
+            return Err(SqlError::new(
+                18_054,
+                format!(
+                    "Error {}, severity {}, state {} was raised, but no message with that error number was found in sys.messages.",
+                    number(msg),
+                    number(sev),
+                    number(state)
+                ),
+            ));
         }
         let text = substitute(&text_of(msg, *mty), rest);
         let class = u8::try_from(number(sev).clamp(0, 18)).unwrap_or(16);
@@ -228,9 +239,16 @@ impl Session {
         let n = self.scalar(program, vars, n, Some(Ty::Int), &Slot::default()).await?.0;
         let m = self.scalar(program, vars, m, Some(Ty::NVarChar(2048)), &Slot::default()).await?.0;
         let s = self.scalar(program, vars, s, Some(Ty::Int), &Slot::default()).await?.0;
-        let Value::Integer(n) = n else { return Err(SqlError::new(35_100, "Error number NULL in the THROW statement is outside the valid range.")) };
+        let Value::Integer(n) = n else {
+            return Err(SqlError::new(35_100, "Error number NULL in the THROW statement is outside the valid range."));
+        };
         if !(50_000..=i64::from(i32::MAX)).contains(&n) {
-            return Err(SqlError::new(35_100, format!("Error number {n} in the THROW statement is outside the valid range. Specify an error number in the valid range of 50000 to 2147483647.")));
+            return Err(SqlError::new(
+                35_100,
+                format!(
+                    "Error number {n} in the THROW statement is outside the valid range. Specify an error number in the valid range of 50000 to 2147483647."
+                ),
+            ));
         }
         let state = match s {
             Value::Integer(s) => u8::try_from(s.clamp(0, 255)).unwrap_or(1),
@@ -255,7 +273,13 @@ impl Session {
         }
     }
 
-    async fn exec(&mut self, program: &Arc<Program>, vars: &mut Vars, name: &crate::sql::ast::ObjName, args: &[(Option<String>, Expr)]) -> SqlResult<()> {
+    async fn exec(
+        &mut self,
+        program: &Arc<Program>,
+        vars: &mut Vars,
+        name: &crate::sql::ast::ObjName,
+        args: &[(Option<String>, Expr)],
+    ) -> SqlResult<()> {
         let mut values = Vec::new();
         for (label, e) in args {
             values.push((label.clone(), self.scalar(program, vars, e, None, &Slot::default()).await?));
@@ -265,7 +289,9 @@ impl Session {
                 let mut it = values.into_iter();
                 let text = it.next().map(|(_, (v, t))| text_of(&v, t)).unwrap_or_default();
                 let decl = it.next().map(|(_, (v, t))| text_of(&v, t)).unwrap_or_default();
-                let params = it.map(|(l, (v, t))| crate::proto::params::RpcParam { name: l.unwrap_or_default(), output: false, ty: t, value: v }).collect();
+                let params = it
+                    .map(|(l, (v, t))| crate::proto::params::RpcParam { name: l.unwrap_or_default(), output: false, ty: t, value: v })
+                    .collect();
                 self.nested(&text, &decl, params).await
             }
             "sp_set_session_context" | "sp_reset_connection" => Err(SqlError::unsupported(&name.name)),

@@ -41,8 +41,8 @@ pub enum Tok {
 }
 
 const OPS: &[&str] = &[
-    "<>", "!=", "<=", ">=", "!<", "!>", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "::", "(", ")", ",", ";", ".", "=", "<", ">", "+", "-", "*",
-    "/", "%", "&", "|", "^", "~", ":",
+    "<>", "!=", "<=", ">=", "!<", "!>", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "::", "(", ")", ",", ";", ".", "=", "<", ">", "+",
+    "-", "*", "/", "%", "&", "|", "^", "~", ":",
 ];
 
 fn is_word(c: char) -> bool {
@@ -162,7 +162,9 @@ impl Lexer<'_> {
         loop {
             let Some(n) = body[at..].find(close) else {
                 let shown: String = body.chars().take(100).collect();
-                return Err(SqlError::new(105, format!("Unclosed quotation mark after the character string '{shown}'.")).class(15).at(line));
+                return Err(SqlError::new(105, format!("Unclosed quotation mark after the character string '{shown}'."))
+                    .class(15)
+                    .at(line));
             };
             out.push_str(&body[at..at + n]);
             at += n + 1;

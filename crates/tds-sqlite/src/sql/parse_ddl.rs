@@ -193,7 +193,12 @@ impl Parser<'_> {
                 if !c.contains("_CI_AS") {
                     return Err(SqlError::unsupported(format!("COLLATE {c}")).at(line));
                 }
-            } else if self.is_kw("CONSTRAINT") || self.is_kw("DEFAULT") || self.is_kw("PRIMARY") || self.is_kw("UNIQUE") || self.is_kw("CHECK") || self.is_kw("REFERENCES")
+            } else if self.is_kw("CONSTRAINT")
+                || self.is_kw("DEFAULT")
+                || self.is_kw("PRIMARY")
+                || self.is_kw("UNIQUE")
+                || self.is_kw("CHECK")
+                || self.is_kw("REFERENCES")
                 || self.is_kw("FOREIGN")
             {
                 let label = if self.kw("CONSTRAINT") { Some(self.ident()?) } else { None };

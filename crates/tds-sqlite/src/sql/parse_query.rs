@@ -72,7 +72,9 @@ impl Parser<'_> {
         }
         self.need(")")?;
         match words.first().map(String::as_str) {
-            Some("RECOMPILE" | "MAXDOP" | "FAST" | "LOOP" | "HASH" | "MERGE" | "ORDER" | "FORCE" | "KEEP" | "OPTIMIZE" | "MAXRECURSION") => Ok(()),
+            Some(
+                "RECOMPILE" | "MAXDOP" | "FAST" | "LOOP" | "HASH" | "MERGE" | "ORDER" | "FORCE" | "KEEP" | "OPTIMIZE" | "MAXRECURSION",
+            ) => Ok(()),
             _ => Err(SqlError::unsupported("OPTION").at(line)),
         }
     }
@@ -113,7 +115,9 @@ impl Parser<'_> {
             let row = self.expr_list()?;
             self.need(")")?;
             if out.first().is_some_and(|f| f.len() != row.len()) {
-                return Err(SqlError::new(10709, "The number of columns for each row in a table value constructor must be the same.").class(15).at(self.line()));
+                return Err(SqlError::new(10709, "The number of columns for each row in a table value constructor must be the same.")
+                    .class(15)
+                    .at(self.line()));
             }
             out.push(row);
             if out.len() > 1000 {

@@ -7,10 +7,23 @@ use super::parser::Parser;
 use crate::error::{SqlError, SqlResult};
 
 /// SETs that only name what this server does anyway, with the one value that is true of it.
-const INERT_ON: &[&str] = &["ANSI_NULLS", "ANSI_PADDING", "ANSI_WARNINGS", "ANSI_NULL_DFLT_ON", "ARITHABORT", "QUOTED_IDENTIFIER", "CONCAT_NULL_YIELDS_NULL"];
+const INERT_ON: &[&str] =
+    &["ANSI_NULLS", "ANSI_PADDING", "ANSI_WARNINGS", "ANSI_NULL_DFLT_ON", "ARITHABORT", "QUOTED_IDENTIFIER", "CONCAT_NULL_YIELDS_NULL"];
 const INERT_OFF: &[&str] = &[
-    "FMTONLY", "NOEXEC", "PARSEONLY", "NUMERIC_ROUNDABORT", "CURSOR_CLOSE_ON_COMMIT", "ROWCOUNT", "SHOWPLAN_ALL", "SHOWPLAN_TEXT", "SHOWPLAN_XML", "ARITHIGNORE",
-    "REMOTE_PROC_TRANSACTIONS", "ANSI_NULL_DFLT_OFF", "ANSI_DEFAULTS", "FORCEPLAN",
+    "FMTONLY",
+    "NOEXEC",
+    "PARSEONLY",
+    "NUMERIC_ROUNDABORT",
+    "CURSOR_CLOSE_ON_COMMIT",
+    "ROWCOUNT",
+    "SHOWPLAN_ALL",
+    "SHOWPLAN_TEXT",
+    "SHOWPLAN_XML",
+    "ARITHIGNORE",
+    "REMOTE_PROC_TRANSACTIONS",
+    "ANSI_NULL_DFLT_OFF",
+    "ANSI_DEFAULTS",
+    "FORCEPLAN",
 ];
 
 impl Parser<'_> {
@@ -91,15 +104,17 @@ impl Parser<'_> {
             "COMMIT" | "ROLLBACK" | "SAVE" => self.end_tran(&w),
             "RETURN" => {
                 if matches!(self.peek(), Tok::Int(_) | Tok::Var(_) | Tok::Op("-" | "(")) {
-                    return Err(SqlError::new(178, "A RETURN statement with a return value cannot be used in this context.").class(15).at(self.line()));
+                    return Err(SqlError::new(178, "A RETURN statement with a return value cannot be used in this context.")
+                        .class(15)
+                        .at(self.line()));
                 }
                 Ok(StmtKind::Return)
             }
             "DBCC" => self.dbcc(),
             "EXEC" | "EXECUTE" => self.exec(),
             "CHECKPOINT" => Ok(StmtKind::Checkpoint),
-            "MERGE" | "GRANT" | "REVOKE" | "DENY" | "BACKUP" | "RESTORE" | "GOTO" | "KILL" | "OPEN" | "CLOSE" | "FETCH" | "DEALLOCATE" | "BULK" | "SHUTDOWN"
-            | "RECONFIGURE" | "REVERT" | "WRITETEXT" | "UPDATETEXT" | "READTEXT" => Err(SqlError::unsupported(w)),
+            "MERGE" | "GRANT" | "REVOKE" | "DENY" | "BACKUP" | "RESTORE" | "GOTO" | "KILL" | "OPEN" | "CLOSE" | "FETCH" | "DEALLOCATE"
+            | "BULK" | "SHUTDOWN" | "RECONFIGURE" | "REVERT" | "WRITETEXT" | "UPDATETEXT" | "READTEXT" => Err(SqlError::unsupported(w)),
             _ if self.at == 1 && self.is_known_proc(&w) => {
                 self.at -= 1;
                 self.exec()
@@ -213,7 +228,14 @@ impl Parser<'_> {
         match names[0].as_str() {
             "TRANSACTION" => return self.isolation(),
             "LOCK_TIMEOUT" => return Ok(StmtKind::SetOption(SetOption::LockTimeout(self.expr()?))),
-            "TEXTSIZE" | "LANGUAGE" | "DATEFORMAT" | "DATEFIRST" | "DEADLOCK_PRIORITY" | "ROWCOUNT" | "CONTEXT_INFO" | "QUERY_GOVERNOR_COST_LIMIT" => {
+            "TEXTSIZE"
+            | "LANGUAGE"
+            | "DATEFORMAT"
+            | "DATEFIRST"
+            | "DEADLOCK_PRIORITY"
+            | "ROWCOUNT"
+            | "CONTEXT_INFO"
+            | "QUERY_GOVERNOR_COST_LIMIT" => {
                 return self.set_value(&names[0], line);
             }
             _ => {}
@@ -233,7 +255,9 @@ impl Parser<'_> {
                 n if on && (INERT_ON.contains(&n) || n == "ANSI_DEFAULTS") => SetOption::Inert,
                 n if !on && INERT_OFF.contains(&n) => SetOption::Inert,
                 // Drivers send these at login for the legacy default; neither changes what a statement served here does.
-                "CURSOR_CLOSE_ON_COMMIT" | "QUOTED_IDENTIFIER" | "ANSI_NULL_DFLT_ON" | "ANSI_PADDING" | "ANSI_WARNINGS" | "ARITHABORT" => SetOption::Inert,
+                "CURSOR_CLOSE_ON_COMMIT" | "QUOTED_IDENTIFIER" | "ANSI_NULL_DFLT_ON" | "ANSI_PADDING" | "ANSI_WARNINGS" | "ARITHABORT" => {
+                    SetOption::Inert
+                }
                 n => return Err(SqlError::unsupported(format!("SET {n} {}", if on { "ON" } else { "OFF" })).at(line)),
             };
         }
@@ -248,7 +272,9 @@ impl Parser<'_> {
             _ => return Err(self.err_prev()),
         };
         let ok = match name {
-            "TEXTSIZE" => neg || value.parse::<i64>().is_ok_and(|n| n == 0 || n >= i64::from(i32::MAX) - 1) || value == "64512" || value == "4096",
+            "TEXTSIZE" => {
+                neg || value.parse::<i64>().is_ok_and(|n| n == 0 || n >= i64::from(i32::MAX) - 1) || value == "64512" || value == "4096"
+            }
             "LANGUAGE" => matches!(value.as_str(), "us_english" | "english"),
             "DATEFORMAT" => value == "mdy",
             "DATEFIRST" => value == "7",
@@ -315,8 +341,10 @@ impl Parser<'_> {
         }
         let name = self.obj()?;
         let mut args = Vec::new();
-        if matches!(self.peek(), Tok::Var(_) | Tok::SysVar(_) | Tok::Str(..) | Tok::Int(_) | Tok::Dec(_) | Tok::Float(_) | Tok::Hex(_) | Tok::Op("-"))
-            || self.is_kw("NULL")
+        if matches!(
+            self.peek(),
+            Tok::Var(_) | Tok::SysVar(_) | Tok::Str(..) | Tok::Int(_) | Tok::Dec(_) | Tok::Float(_) | Tok::Hex(_) | Tok::Op("-")
+        ) || self.is_kw("NULL")
         {
             loop {
                 let mut label = None;
@@ -373,7 +401,11 @@ impl Parser<'_> {
         self.kw("INTO");
         let table = self.obj()?;
         self.hints()?;
-        let columns = if self.is_op("(") && !matches!(self.peek_at(1), Tok::Word(w) if w.eq_ignore_ascii_case("SELECT")) { self.idents()? } else { vec![] };
+        let columns = if self.is_op("(") && !matches!(self.peek_at(1), Tok::Word(w) if w.eq_ignore_ascii_case("SELECT")) {
+            self.idents()?
+        } else {
+            vec![]
+        };
         let output = self.output()?;
         let source = if self.kw("VALUES") {
             InsertSource::Values(self.rows()?)

@@ -53,14 +53,115 @@ pub fn parse_params(text: &str) -> SqlResult<Vec<(String, Ty, bool)>> {
 
 /// Words that cannot be an unquoted identifier; SQL Server answers 156 where one stands in an identifier's place.
 const RESERVED: &[&str] = &[
-    "ADD", "ALL", "ALTER", "AND", "ANY", "AS", "ASC", "BEGIN", "BETWEEN", "BREAK", "BY", "CASE", "CHECK", "CHECKPOINT", "CLOSE", "COLLATE",
-    "COMMIT", "CONSTRAINT", "CONTINUE", "CONVERT", "CREATE", "CROSS", "CURSOR", "DBCC", "DECLARE", "DEFAULT", "DELETE", "DESC", "DISTINCT", "DROP",
-    "ELSE", "END", "EXCEPT", "EXEC", "EXECUTE", "EXISTS", "FETCH", "FOR", "FOREIGN", "FROM", "FULL", "FUNCTION", "GOTO", "GRANT", "GROUP",
-    "HAVING", "HOLDLOCK", "IDENTITY", "IF", "IN", "INDEX", "INNER", "INSERT", "INTERSECT", "INTO", "IS", "JOIN", "KEY", "KILL", "LEFT", "LIKE",
-    "MERGE", "NOT", "NULL", "OF", "OFF", "ON", "OPEN", "OPTION", "OR", "ORDER", "OUTER", "OVER", "PERCENT", "PIVOT", "PRIMARY", "PRINT", "PROC",
-    "PROCEDURE", "RAISERROR", "REFERENCES", "RETURN", "REVERT", "REVOKE", "RIGHT", "ROLLBACK", "SAVE", "SELECT", "SET", "SHUTDOWN", "TABLE",
-    "THEN", "TO", "TOP", "TRAN", "TRANSACTION", "TRIGGER", "TRUNCATE", "UNION", "UNIQUE", "UPDATE", "USE", "VALUES", "VIEW", "WAITFOR", "WHEN",
-    "WHERE", "WHILE", "WITH",
+    "ADD",
+    "ALL",
+    "ALTER",
+    "AND",
+    "ANY",
+    "AS",
+    "ASC",
+    "BEGIN",
+    "BETWEEN",
+    "BREAK",
+    "BY",
+    "CASE",
+    "CHECK",
+    "CHECKPOINT",
+    "CLOSE",
+    "COLLATE",
+    "COMMIT",
+    "CONSTRAINT",
+    "CONTINUE",
+    "CONVERT",
+    "CREATE",
+    "CROSS",
+    "CURSOR",
+    "DBCC",
+    "DECLARE",
+    "DEFAULT",
+    "DELETE",
+    "DESC",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXEC",
+    "EXECUTE",
+    "EXISTS",
+    "FETCH",
+    "FOR",
+    "FOREIGN",
+    "FROM",
+    "FULL",
+    "FUNCTION",
+    "GOTO",
+    "GRANT",
+    "GROUP",
+    "HAVING",
+    "HOLDLOCK",
+    "IDENTITY",
+    "IF",
+    "IN",
+    "INDEX",
+    "INNER",
+    "INSERT",
+    "INTERSECT",
+    "INTO",
+    "IS",
+    "JOIN",
+    "KEY",
+    "KILL",
+    "LEFT",
+    "LIKE",
+    "MERGE",
+    "NOT",
+    "NULL",
+    "OF",
+    "OFF",
+    "ON",
+    "OPEN",
+    "OPTION",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PERCENT",
+    "PIVOT",
+    "PRIMARY",
+    "PRINT",
+    "PROC",
+    "PROCEDURE",
+    "RAISERROR",
+    "REFERENCES",
+    "RETURN",
+    "REVERT",
+    "REVOKE",
+    "RIGHT",
+    "ROLLBACK",
+    "SAVE",
+    "SELECT",
+    "SET",
+    "SHUTDOWN",
+    "TABLE",
+    "THEN",
+    "TO",
+    "TOP",
+    "TRAN",
+    "TRANSACTION",
+    "TRIGGER",
+    "TRUNCATE",
+    "UNION",
+    "UNIQUE",
+    "UPDATE",
+    "USE",
+    "VALUES",
+    "VIEW",
+    "WAITFOR",
+    "WHEN",
+    "WHERE",
+    "WHILE",
+    "WITH",
 ];
 
 fn reserved(w: &str) -> bool {
@@ -179,7 +280,9 @@ impl Parser<'_> {
             Tok::Quoted(s) | Tok::Word(s) if s.chars().count() <= 128 && !s.is_empty() => Ok(s),
             Tok::Quoted(s) | Tok::Word(s) => {
                 let shown: String = s.chars().take(128).collect();
-                Err(SqlError::new(103, format!("The identifier that starts with '{shown}' is too long. Maximum length is 128.")).class(15).at(self.line()))
+                Err(SqlError::new(103, format!("The identifier that starts with '{shown}' is too long. Maximum length is 128."))
+                    .class(15)
+                    .at(self.line()))
             }
             _ => Err(self.err_prev()),
         }
@@ -216,9 +319,12 @@ impl Parser<'_> {
     /// A bounded recursion: every nesting construct goes through here.
     pub(super) fn nest<T>(&mut self, f: impl FnOnce(&mut Self) -> SqlResult<T>) -> SqlResult<T> {
         if self.depth >= DEPTH_MAX {
-            return Err(SqlError::new(191, "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into smaller queries.")
-                .class(15)
-                .at(self.line()));
+            return Err(SqlError::new(
+                191,
+                "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into smaller queries.",
+            )
+            .class(15)
+            .at(self.line()));
         }
         self.depth += 1;
         let out = f(self);
@@ -245,7 +351,10 @@ impl Parser<'_> {
         self.need(")")?;
         match u16::try_from(n) {
             Ok(n) if n > 0 && u32::from(n) <= max => Ok(n),
-            _ => Err(SqlError::new(131, format!("The size ({n}) given to the type exceeds the maximum allowed for any data type ({max}).")).class(15)),
+            _ => {
+                Err(SqlError::new(131, format!("The size ({n}) given to the type exceeds the maximum allowed for any data type ({max})."))
+                    .class(15))
+            }
         }
     }
 
@@ -255,7 +364,10 @@ impl Parser<'_> {
         }
         let n = self.int_arg()?;
         self.need(")")?;
-        u8::try_from(n).ok().filter(|n| *n <= max).ok_or_else(|| SqlError::new(1002, format!("Line {}: Specified scale {n} is invalid.", self.line())).class(15))
+        u8::try_from(n)
+            .ok()
+            .filter(|n| *n <= max)
+            .ok_or_else(|| SqlError::new(1002, format!("Line {}: Specified scale {n} is invalid.", self.line())).class(15))
     }
 
     /// A data type.

@@ -295,7 +295,9 @@ impl Ty {
             | (Ty::Binary(a) | Ty::VarBinary(a), Ty::VarBinary(b)) => fits(a, b),
             (Ty::Decimal(p1, s1), Ty::Decimal(p2, s2)) => s1 == s2 && p1 <= p2,
             (Ty::Real, Ty::Float) => true,
-            (Ty::Date, Ty::DateTime2(_)) | (Ty::SmallDateTime | Ty::Date, Ty::SmallDateTime) => self == to || matches!(to, Ty::DateTime2(_)),
+            (Ty::Date, Ty::DateTime2(_)) | (Ty::SmallDateTime | Ty::Date, Ty::SmallDateTime) => {
+                self == to || matches!(to, Ty::DateTime2(_))
+            }
             (Ty::DateTime2(a), Ty::DateTime2(b)) | (Ty::Time(a), Ty::Time(b)) | (Ty::DateTimeOffset(a), Ty::DateTimeOffset(b)) => a <= b,
             _ => false,
         }

@@ -42,7 +42,12 @@ pub fn create_table(names: &dyn Names, t: &Table) -> SqlResult<Vec<String>> {
     }
     for f in &t.foreign {
         let refs: Vec<String> = f.refs.iter().map(|r| quote(r)).collect();
-        parts.push(format!("FOREIGN KEY ({}) REFERENCES {}({})", list(&f.columns), quote(&format!("{}.{}", f.table.0, f.table.1)), refs.join(", ")));
+        parts.push(format!(
+            "FOREIGN KEY ({}) REFERENCES {}({})",
+            list(&f.columns),
+            quote(&format!("{}.{}", f.table.0, f.table.1)),
+            refs.join(", ")
+        ));
     }
     let mut out = vec![format!("CREATE TABLE {} ({}) STRICT", t.quoted(), parts.join(", "))];
     out.append(&mut extra);
@@ -54,7 +59,12 @@ fn one_null(t: &Table, key: &str, columns: &[usize]) -> Option<String> {
     let [c] = columns else { return None };
     t.columns[*c].nullable.then(|| {
         let name = quote(&format!("{}.{key}.null", t.sqlite_name()));
-        format!("CREATE UNIQUE INDEX {name} ON {}(({} IS NULL)) WHERE {} IS NULL", t.quoted(), quote(&t.columns[*c].name), quote(&t.columns[*c].name))
+        format!(
+            "CREATE UNIQUE INDEX {name} ON {}(({} IS NULL)) WHERE {} IS NULL",
+            t.quoted(),
+            quote(&t.columns[*c].name),
+            quote(&t.columns[*c].name)
+        )
     })
 }
 

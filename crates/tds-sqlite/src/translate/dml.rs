@@ -21,14 +21,20 @@ impl Tr<'_> {
         let c = &t.columns[at];
         let same = x.ty.same_storage(c.ty);
         let full = format!("{}.{}.{}", self.db.clone().unwrap_or_default(), t.sqlite_name(), c.name);
-        let allowed = !((x.ty.is_temporal() && (c.ty.is_number() || c.ty.is_binary())) || (c.ty.is_temporal() && (x.ty.is_exact() || x.ty.is_float())) || (c.ty == Ty::Guid && x.ty.is_number()));
+        let allowed = !((x.ty.is_temporal() && (c.ty.is_number() || c.ty.is_binary()))
+            || (c.ty.is_temporal() && (x.ty.is_exact() || x.ty.is_float()))
+            || (c.ty == Ty::Guid && x.ty.is_number()));
         if !allowed {
             return Err(super::expr::clash(x.ty, c.ty));
         }
         if x.ty.is_text() && c.ty.is_binary() {
             return Err(SqlError::new(
                 257,
-                format!("Implicit conversion from data type {} to {} is not allowed. Use the CONVERT function to run this query.", x.ty.name(), c.ty.name()),
+                format!(
+                    "Implicit conversion from data type {} to {} is not allowed. Use the CONVERT function to run this query.",
+                    x.ty.name(),
+                    c.ty.name()
+                ),
             )
             .state(3));
         }
@@ -68,7 +74,10 @@ impl Tr<'_> {
         for c in &i.columns {
             let at = t.column(c).ok_or_else(|| SqlError::new(207, format!("Invalid column name '{c}'.")))?;
             if named.contains(&at) {
-                return Err(SqlError::new(264, format!("The column name '{c}' is specified more than once in the SET clause or column list of an INSERT.")));
+                return Err(SqlError::new(
+                    264,
+                    format!("The column name '{c}' is specified more than once in the SET clause or column list of an INSERT."),
+                ));
             }
             named.push(at);
         }
@@ -76,7 +85,10 @@ impl Tr<'_> {
             named = (0..t.columns.len()).filter(|c| t.columns[*c].identity.is_none()).collect();
         }
         if named.iter().any(|c| t.columns[*c].identity.is_some()) {
-            return Err(SqlError::new(544, format!("Cannot insert explicit value for identity column in table '{}' when IDENTITY_INSERT is set to OFF.", t.name)));
+            return Err(SqlError::new(
+                544,
+                format!("Cannot insert explicit value for identity column in table '{}' when IDENTITY_INSERT is set to OFF.", t.name),
+            ));
         }
         let rows = self.insert_rows(&t, &i.source, named)?;
         let output = self.output(&t, &i.output, Kind::Insert)?;
@@ -95,7 +107,11 @@ impl Tr<'_> {
         columns.extend(&rest);
         let rest_sql = rest.iter().map(|c| self.default_of(t, *c)).collect::<SqlResult<Vec<_>>>()?;
         let count = |have: usize| {
-            let (n, s) = if have > named.len() { (110, "fewer columns in the INSERT statement than values specified") } else { (109, "more columns in the INSERT statement than values specified") };
+            let (n, s) = if have > named.len() {
+                (110, "fewer columns in the INSERT statement than values specified")
+            } else {
+                (109, "more columns in the INSERT statement than values specified")
+            };
             SqlError::new(n, format!("There are {s} in the VALUES clause. The number of values in the VALUES clause must match the number of columns specified in the INSERT statement."))
                 .class(15)
         };
@@ -144,7 +160,8 @@ impl Tr<'_> {
                 return Ok(Rows { columns, probes: vec![body.clone()], body });
             }
         }
-        let probes = tuples.iter().filter(|t| !t.iter().any(|v| v.starts_with("t_identity"))).map(|t| format!("SELECT {}", t.join(", "))).collect();
+        let probes =
+            tuples.iter().filter(|t| !t.iter().any(|v| v.starts_with("t_identity"))).map(|t| format!("SELECT {}", t.join(", "))).collect();
         let body = format!("VALUES {}", tuples.iter().map(|t| format!("({})", t.join(", "))).collect::<Vec<_>>().join(", "));
         Ok(Rows { columns, body, probes })
     }
@@ -163,7 +180,10 @@ impl Tr<'_> {
             }
             if wrong {
                 let name = if item.deleted { "deleted" } else { "inserted" };
-                return Err(SqlError::new(4104, format!("The multi-part identifier \"{name}.{}\" could not be bound.", item.column.as_deref().unwrap_or("*"))));
+                return Err(SqlError::new(
+                    4104,
+                    format!("The multi-part identifier \"{name}.{}\" could not be bound.", item.column.as_deref().unwrap_or("*")),
+                ));
             }
             match &item.column {
                 None => {
@@ -191,7 +211,9 @@ impl Tr<'_> {
         fn find<'a>(list: &'a [TableRef], name: &ObjName, out: &mut Option<&'a ObjName>) {
             for t in list {
                 match t {
-                    TableRef::Named { name: n, alias: Some(a), .. } if name.schema.is_none() && a.eq_ignore_ascii_case(&name.name) => *out = Some(n),
+                    TableRef::Named { name: n, alias: Some(a), .. } if name.schema.is_none() && a.eq_ignore_ascii_case(&name.name) => {
+                        *out = Some(n)
+                    }
                     TableRef::Join { left, right, .. } => {
                         find(std::slice::from_ref(left), name, out);
                         find(std::slice::from_ref(right), name, out);
@@ -219,7 +241,8 @@ impl Tr<'_> {
             Some(e) => format!(" WHERE {}", self.pred(e)?),
             None => String::new(),
         };
-        let alias = self.scopes.last().and_then(|s| s.sources.iter().find(|s| s.alias.eq_ignore_ascii_case(&name.name))).map(|s| s.sql.clone());
+        let alias =
+            self.scopes.last().and_then(|s| s.sources.iter().find(|s| s.alias.eq_ignore_ascii_case(&name.name))).map(|s| s.sql.clone());
         let alias = alias.ok_or_else(|| SqlError::unsupported("UPDATE or DELETE whose FROM does not name its target"))?;
         Ok((format!("{from}{filter}"), alias))
     }
@@ -252,7 +275,10 @@ impl Tr<'_> {
                 return Err(SqlError::new(8102, format!("Cannot update identity column '{}'.", t.columns[at].name)));
             }
             if u.sets[..i].iter().any(|(d, _)| d.eq_ignore_ascii_case(c)) {
-                return Err(SqlError::new(264, format!("The column name '{c}' is specified more than once in the SET clause or column list of an INSERT.")));
+                return Err(SqlError::new(
+                    264,
+                    format!("The column name '{c}' is specified more than once in the SET clause or column list of an INSERT."),
+                ));
             }
             let sql = if matches!(e, Expr::Default) {
                 self.default_of(&t, at)?

@@ -19,7 +19,9 @@ impl Tr<'_> {
             Expr::Dec(s) => decimal_literal(s),
             Expr::Float(f) => Ok(Tx::new(format!("{f:e}"), Ty::Float).not_null()),
             Expr::Str(s, n) => Ok(self.string(s, *n)),
-            Expr::Bin(b) => Ok(Tx::new(value_lit(&Value::Blob(b.clone())), Ty::VarBinary(u16::try_from(b.len().max(1)).unwrap_or(MAX))).not_null()),
+            Expr::Bin(b) => {
+                Ok(Tx::new(value_lit(&Value::Blob(b.clone())), Ty::VarBinary(u16::try_from(b.len().max(1)).unwrap_or(MAX))).not_null())
+            }
             Expr::Col(parts) => self.resolve(parts),
             Expr::Var(v) => {
                 let ty = self.var_ty(v)?;
@@ -32,7 +34,12 @@ impl Tr<'_> {
                     Ty::Null => Ok(x),
                     t if t.is_float() => Ok(Tx::new(format!("(-{})", x.sql), t)),
                     t if t.is_number() => {
-                        let zero = Tx { sql: value_lit(&if t.is_exact() { Value::Blob(exact_to_blob(0)) } else { Value::Integer(0) }), ty: t, nullable: false, column: None };
+                        let zero = Tx {
+                            sql: value_lit(&if t.is_exact() { Value::Blob(exact_to_blob(0)) } else { Value::Integer(0) }),
+                            ty: t,
+                            nullable: false,
+                            column: None,
+                        };
                         self.arith('-', &zero, &x)
                     }
                     t => Err(clash_op("minus", t)),
@@ -72,13 +79,24 @@ impl Tr<'_> {
             Expr::Sub(q) => {
                 let (sql, cols) = self.subquery(q)?;
                 let [c] = &cols[..] else {
-                    return Err(SqlError::new(116, "Only one expression can be specified in the select list when the subquery is not introduced with EXISTS."));
+                    return Err(SqlError::new(
+                        116,
+                        "Only one expression can be specified in the select list when the subquery is not introduced with EXISTS.",
+                    ));
                 };
                 // 512 when there is more than one row: the aggregate sees every row and keeps the only one.
                 Ok(Tx::new(format!("(SELECT t_only(c1) FROM ({sql}))"), c.ty))
             }
             Expr::Default => Err(SqlError::new(156, "Incorrect syntax near the keyword 'DEFAULT'.").class(15)),
-            Expr::Cmp(..) | Expr::And(..) | Expr::Or(..) | Expr::Not(_) | Expr::IsNull(..) | Expr::Between(..) | Expr::InList(..) | Expr::InQuery(..) | Expr::Like(..)
+            Expr::Cmp(..)
+            | Expr::And(..)
+            | Expr::Or(..)
+            | Expr::Not(_)
+            | Expr::IsNull(..)
+            | Expr::Between(..)
+            | Expr::InList(..)
+            | Expr::InQuery(..)
+            | Expr::Like(..)
             | Expr::Exists(_) => Err(SqlError::new(102, "Incorrect syntax near a condition where a value is expected.").class(15)),
         }
     }
@@ -107,7 +125,8 @@ impl Tr<'_> {
         let limit = if national { 4000 } else { 8000 };
         let len = if units > limit { MAX } else { u16::try_from(units.max(1)).unwrap_or(MAX) };
         let ty = if national { Ty::NVarChar(len) } else { Ty::VarChar(len) };
-        let sql = if folded.contains('\0') || folded.len() > 1000 { self.param(Param::Lit(Value::Text(folded))) } else { text_lit(&folded) };
+        let sql =
+            if folded.contains('\0') || folded.len() > 1000 { self.param(Param::Lit(Value::Text(folded))) } else { text_lit(&folded) };
         Tx::new(sql, ty).not_null()
     }
 
@@ -239,7 +258,10 @@ impl Tr<'_> {
                 let x = self.value(x)?;
                 let (sql, cols) = self.subquery(q)?;
                 let [c] = &cols[..] else {
-                    return Err(SqlError::new(116, "Only one expression can be specified in the select list when the subquery is not introduced with EXISTS."));
+                    return Err(SqlError::new(
+                        116,
+                        "Only one expression can be specified in the select list when the subquery is not introduced with EXISTS.",
+                    ));
                 };
                 let meet = x.ty.unify(c.ty);
                 let inner = self.conv(&Tx::new("c1", c.ty), if x.ty.is_text() && c.ty.is_text() { c.ty } else { meet });
@@ -260,7 +282,8 @@ impl Tr<'_> {
                 format!("EXISTS (SELECT 1 FROM ({sql}))")
             }
             _ => {
-                return Err(SqlError::new(4145, "An expression of non-boolean type specified in a context where a condition is expected.").class(15));
+                return Err(SqlError::new(4145, "An expression of non-boolean type specified in a context where a condition is expected.")
+                    .class(15));
             }
         })
     }
@@ -286,10 +309,20 @@ impl Tr<'_> {
         }
         let ticks = |t: Ty| matches!(t, Ty::Date | Ty::DateTime | Ty::SmallDateTime | Ty::DateTime2(_));
         let exact_same = a.is_exact() && b.is_exact() && a.exact().1 == b.exact().1;
-        if (ticks(a) && ticks(b)) || (a.is_int() && b.is_int()) || (a.is_float() && b.is_float()) || exact_same || (a.is_binary() && b.is_binary()) || a.rank() == b.rank() && !a.is_exact() {
+        if (ticks(a) && ticks(b))
+            || (a.is_int() && b.is_int())
+            || (a.is_float() && b.is_float())
+            || exact_same
+            || (a.is_binary() && b.is_binary())
+            || a.rank() == b.rank() && !a.is_exact()
+        {
             return Ok(format!("({} {op} {})", l.sql, r.sql));
         }
-        if (a.is_temporal() && (b.is_number() || b.is_binary())) || (b.is_temporal() && (a.is_number() || a.is_binary())) || (a == Ty::Guid && b.is_number()) || (b == Ty::Guid && a.is_number()) {
+        if (a.is_temporal() && (b.is_number() || b.is_binary()))
+            || (b.is_temporal() && (a.is_number() || a.is_binary()))
+            || (a == Ty::Guid && b.is_number())
+            || (b == Ty::Guid && a.is_number())
+        {
             return Err(clash(a, b));
         }
         let meet = a.unify(b);
@@ -311,7 +344,11 @@ fn decimal_literal(s: &str) -> SqlResult<Tx> {
     let whole = whole.trim_start_matches('0').len();
     let p = u8::try_from((whole + frac.len()).max(1)).unwrap_or(255);
     if p > 38 {
-        return Err(SqlError::new(1007, format!("The number '{s}' is out of the range for numeric representation (maximum precision 38).")).class(15));
+        return Err(SqlError::new(
+            1007,
+            format!("The number '{s}' is out of the range for numeric representation (maximum precision 38)."),
+        )
+        .class(15));
     }
     let scale = u8::try_from(frac.len()).unwrap_or(38);
     let n = parse_exact(s, scale).ok_or_else(|| SqlError::syntax(s))?;

@@ -39,7 +39,14 @@ fn date_part(e: &Expr) -> SqlResult<&'static str> {
 }
 
 impl Tr<'_> {
-    pub(super) fn func(&mut self, name: &str, args: &[Expr], star: bool, distinct: bool, over: Option<&(Vec<Expr>, Vec<(Expr, bool)>)>) -> SqlResult<Tx> {
+    pub(super) fn func(
+        &mut self,
+        name: &str,
+        args: &[Expr],
+        star: bool,
+        distinct: bool,
+        over: Option<&(Vec<Expr>, Vec<(Expr, bool)>)>,
+    ) -> SqlResult<Tx> {
         if let Some(over) = over {
             return self.window(name, args, star, over);
         }
@@ -202,7 +209,9 @@ impl Tr<'_> {
         let spec = spec.join(" ");
         let xs = args.iter().map(|a| self.value(a)).collect::<SqlResult<Vec<_>>>()?;
         match (name, &xs[..], star) {
-            ("ROW_NUMBER" | "RANK" | "DENSE_RANK", [], false) if !over.1.is_empty() => Ok(Tx::new(format!("{}() OVER ({spec})", name.to_lowercase()), Ty::BigInt)),
+            ("ROW_NUMBER" | "RANK" | "DENSE_RANK", [], false) if !over.1.is_empty() => {
+                Ok(Tx::new(format!("{}() OVER ({spec})", name.to_lowercase()), Ty::BigInt))
+            }
             ("COUNT", [], true) => Ok(Tx::new(format!("count(*) OVER ({spec})"), Ty::Int)),
             ("COUNT_BIG", [], true) => Ok(Tx::new(format!("count(*) OVER ({spec})"), Ty::BigInt)),
             ("MIN" | "MAX", [x], false) => Ok(Tx::new(format!("{}({}) OVER ({spec})", name.to_lowercase(), x.sql), x.ty)),
@@ -252,7 +261,9 @@ impl Tr<'_> {
             ("DATABASEPROPERTYEX", 2) => Tx::new(format!("t_dbproperty({}, {})", xs[0].sql, xs[1].sql), Ty::NVarChar(128)),
             ("HAS_DBACCESS", 1) => Tx::new(format!("(t_dbid({}) IS NOT NULL)", xs[0].sql), Ty::Int),
             ("IS_SRVROLEMEMBER" | "IS_MEMBER" | "IS_ROLEMEMBER", 1 | 2) => Tx::new("1", Ty::Int),
-            ("ISNUMERIC", 1) => Tx::new(format!("(t_try({}, {}, {}, 0) IS NOT NULL)", xs[0].sql, xs[0].ty.code(), Ty::Float.code()), Ty::Int),
+            ("ISNUMERIC", 1) => {
+                Tx::new(format!("(t_try({}, {}, {}, 0) IS NOT NULL)", xs[0].sql, xs[0].ty.code(), Ty::Float.code()), Ty::Int)
+            }
             _ => return None,
         })
     }
@@ -268,12 +279,20 @@ impl Tr<'_> {
         };
         Ok(Some(match (name, xs) {
             ("LEN", [x]) => Tx::new(format!("t_len({})", text(self, x)), if x.ty.len() == MAX { Ty::BigInt } else { Ty::Int }),
-            ("DATALENGTH", [x]) => Tx::new(format!("t_datalength({}, {})", x.sql, x.ty.code()), if x.ty.len() == MAX { Ty::BigInt } else { Ty::Int }),
+            ("DATALENGTH", [x]) => {
+                Tx::new(format!("t_datalength({}, {})", x.sql, x.ty.code()), if x.ty.len() == MAX { Ty::BigInt } else { Ty::Int })
+            }
             ("UPPER" | "LOWER" | "REVERSE", [x]) => Tx::new(format!("t_{}({})", name.to_lowercase(), text(self, x)), varying(like(x))),
             ("LTRIM" | "RTRIM" | "TRIM", [x]) => Tx::new(format!("{}({})", name.to_lowercase(), text(self, x)), varying(like(x))),
-            ("LEFT" | "RIGHT", [x, n]) => Tx::new(format!("t_{}({}, {})", name.to_lowercase(), text(self, x), int(self, n)), varying(like(x))),
-            ("SUBSTRING", [x, a, n]) if x.ty.is_binary() => Tx::new(format!("t_substring({}, {}, {})", x.sql, int(self, a), int(self, n)), x.ty),
-            ("SUBSTRING", [x, a, n]) => Tx::new(format!("t_substring({}, {}, {})", text(self, x), int(self, a), int(self, n)), varying(like(x))),
+            ("LEFT" | "RIGHT", [x, n]) => {
+                Tx::new(format!("t_{}({}, {})", name.to_lowercase(), text(self, x), int(self, n)), varying(like(x)))
+            }
+            ("SUBSTRING", [x, a, n]) if x.ty.is_binary() => {
+                Tx::new(format!("t_substring({}, {}, {})", x.sql, int(self, a), int(self, n)), x.ty)
+            }
+            ("SUBSTRING", [x, a, n]) => {
+                Tx::new(format!("t_substring({}, {}, {})", text(self, x), int(self, a), int(self, n)), varying(like(x)))
+            }
             ("CHARINDEX", [a, b]) => Tx::new(format!("t_charindex({}, {}, 1)", text(self, a), text(self, b)), Ty::Int),
             ("CHARINDEX", [a, b, n]) => Tx::new(format!("t_charindex({}, {}, {})", text(self, a), text(self, b), int(self, n)), Ty::Int),
             ("REPLACE", [x, a, b]) => {
@@ -305,7 +324,10 @@ impl Tr<'_> {
             ("QUOTENAME", [x]) => Tx::new(format!("'[' || t_replace({}, ']', ']]') || ']'", text(self, x)), Ty::NVarChar(258)),
             ("HASHBYTES", [alg, x]) => {
                 if !x.ty.is_text() && !x.ty.is_binary() && x.ty != Ty::Null {
-                    return Err(SqlError::new(8116, format!("Argument data type {} is invalid for argument 2 of hashbytes function.", x.ty.name())));
+                    return Err(SqlError::new(
+                        8116,
+                        format!("Argument data type {} is invalid for argument 2 of hashbytes function.", x.ty.name()),
+                    ));
                 }
                 Tx::new(format!("t_hash({}, {}, {})", alg.sql, x.sql, x.ty.code()), Ty::VarBinary(8000))
             }

@@ -226,7 +226,9 @@ impl<'a> Tr<'a> {
     }
 
     fn var_ty(&self, name: &str) -> SqlResult<Ty> {
-        self.names.variable(name).ok_or_else(|| SqlError::new(137, format!("Must declare the scalar variable \"{name}\".")).class(15).state(2))
+        self.names
+            .variable(name)
+            .ok_or_else(|| SqlError::new(137, format!("Must declare the scalar variable \"{name}\".")).class(15).state(2))
     }
 
     /// Settles which database the statement runs in; SQLite runs a statement in one file.
@@ -276,7 +278,9 @@ impl<'a> Tr<'a> {
                 {
                     return Err(SqlError::new(
                         8120,
-                        format!("Column '{shown}' is invalid in the select list because it is not contained in either an aggregate function or the GROUP BY clause."),
+                        format!(
+                            "Column '{shown}' is invalid in the select list because it is not contained in either an aggregate function or the GROUP BY clause."
+                        ),
                     ));
                 }
                 return Ok(tx);

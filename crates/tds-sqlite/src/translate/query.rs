@@ -23,7 +23,11 @@ impl Tr<'_> {
                 }
             }
             if !assigns.is_empty() && assigns.len() != s.items.len() {
-                return Err(SqlError::new(141, "A SELECT statement that assigns a value to a variable must not be combined with data-retrieval operations.").class(15));
+                return Err(SqlError::new(
+                    141,
+                    "A SELECT statement that assigns a value to a variable must not be combined with data-retrieval operations.",
+                )
+                .class(15));
             }
         }
         let mut t = self.done(Kind::Select, sql, columns);
@@ -38,7 +42,12 @@ impl Tr<'_> {
         for (name, cols, cte) in &q.ctes {
             let (sql, mut columns) = self.query(cte)?;
             rename(&mut columns, cols, name)?;
-            let _ = write!(with, "{}{} AS ({sql})", if with.is_empty() { "WITH " } else { ", " }, quote(&format!("cte.{}", name.to_lowercase())));
+            let _ = write!(
+                with,
+                "{}{} AS ({sql})",
+                if with.is_empty() { "WITH " } else { ", " },
+                quote(&format!("cte.{}", name.to_lowercase()))
+            );
             self.ctes.push((name.to_lowercase(), columns));
         }
         if !with.is_empty() {
@@ -68,7 +77,11 @@ impl Tr<'_> {
     pub(super) fn limit(&mut self, e: &Expr) -> SqlResult<String> {
         let x = self.value(e)?;
         if !x.ty.is_number() {
-            return Err(SqlError::new(1060, "The number of rows provided for a TOP or FETCH clauses row count parameter must be an integer.").class(15));
+            return Err(SqlError::new(
+                1060,
+                "The number of rows provided for a TOP or FETCH clauses row count parameter must be an integer.",
+            )
+            .class(15));
         }
         let n = self.conv(&x, Ty::BigInt);
         Ok(if n.bytes().all(|c| c.is_ascii_digit()) { n } else { format!("t_limit({n})") })
@@ -93,7 +106,12 @@ impl Tr<'_> {
                 let columns: Vec<OutColumn> = lc
                     .iter()
                     .zip(&rc)
-                    .map(|(a, b)| OutColumn { name: a.name.clone(), ty: a.ty.unify(b.ty), nullable: a.nullable || b.nullable, identity: false })
+                    .map(|(a, b)| OutColumn {
+                        name: a.name.clone(),
+                        ty: a.ty.unify(b.ty),
+                        nullable: a.nullable || b.nullable,
+                        identity: false,
+                    })
                     .collect();
                 let side = |tr: &Self, sql: &str, from: &[OutColumn]| {
                     let items: Vec<String> = from
@@ -121,12 +139,18 @@ impl Tr<'_> {
         }
         let width = rows[0].len();
         let columns: Vec<OutColumn> = (0..width)
-            .map(|i| OutColumn { name: String::new(), ty: typed.iter().fold(Ty::Null, |t, r| t.unify(r[i].ty)), nullable: typed.iter().any(|r| r[i].nullable), identity: false })
+            .map(|i| OutColumn {
+                name: String::new(),
+                ty: typed.iter().fold(Ty::Null, |t, r| t.unify(r[i].ty)),
+                nullable: typed.iter().any(|r| r[i].nullable),
+                identity: false,
+            })
             .collect();
         let rows: Vec<String> = typed
             .iter()
             .map(|r| {
-                let items: Vec<String> = r.iter().enumerate().map(|(i, x)| format!("{} AS c{}", self.conv(x, columns[i].ty), i + 1)).collect();
+                let items: Vec<String> =
+                    r.iter().enumerate().map(|(i, x)| format!("{} AS c{}", self.conv(x, columns[i].ty), i + 1)).collect();
                 format!("SELECT {}", items.join(", "))
             })
             .collect();
@@ -154,7 +178,9 @@ impl Tr<'_> {
             groups.push((x.sql.clone(), format!("{}{collate}", x.sql)));
             written.push(format!("{g:?}"));
         }
-        let aggregated = !s.group.is_empty() || s.having.is_some() || s.items.iter().any(|i| matches!(i, Item::Expr(e, _) | Item::Assign(_, e) if has_aggregate(e)));
+        let aggregated = !s.group.is_empty()
+            || s.having.is_some()
+            || s.items.iter().any(|i| matches!(i, Item::Expr(e, _) | Item::Assign(_, e) if has_aggregate(e)));
         if aggregated && let Some(scope) = self.scopes.last_mut() {
             scope.grouped = Some((groups.iter().map(|g| g.0.clone()).collect(), written));
         }
@@ -202,7 +228,11 @@ impl Tr<'_> {
                 }
                 if !any {
                     return Err(match q {
-                        Some(q) => SqlError::new(107, format!("The column prefix '{q}' does not match with a table name or alias name used in the query.")).class(15),
+                        Some(q) => SqlError::new(
+                            107,
+                            format!("The column prefix '{q}' does not match with a table name or alias name used in the query."),
+                        )
+                        .class(15),
                         None => SqlError::new(263, "Must specify table to select from."),
                     });
                 }
@@ -248,7 +278,11 @@ impl Tr<'_> {
     fn ordinals(&mut self, order: &[(Expr, bool)], columns: &[OutColumn]) -> SqlResult<String> {
         for (e, _) in order {
             if ordinal(e, columns)?.is_none() {
-                return Err(SqlError::new(104, "ORDER BY items must appear in the select list if the statement contains a UNION, INTERSECT or EXCEPT operator.").class(15));
+                return Err(SqlError::new(
+                    104,
+                    "ORDER BY items must appear in the select list if the statement contains a UNION, INTERSECT or EXCEPT operator.",
+                )
+                .class(15));
             }
         }
         self.order(order, columns)
@@ -321,12 +355,23 @@ impl Tr<'_> {
         self.query(q)
     }
 
-    pub(super) fn add_source(&mut self, alias: &str, sql_alias: &str, columns: Vec<OutColumn>, sql_columns: Option<Vec<String>>) -> SqlResult<()> {
+    pub(super) fn add_source(
+        &mut self,
+        alias: &str,
+        sql_alias: &str,
+        columns: Vec<OutColumn>,
+        sql_columns: Option<Vec<String>>,
+    ) -> SqlResult<()> {
         let alias = alias.to_lowercase();
         let sql_columns = sql_columns.unwrap_or_else(|| (1..=columns.len()).map(|i| format!("c{i}")).collect());
         if let Some(s) = self.scopes.last_mut() {
             if s.sources.iter().any(|s| s.alias == alias) {
-                return Err(SqlError::new(1013, format!("The objects \"{alias}\" and \"{alias}\" in the FROM clause have the same exposed names. Use correlation names to distinguish them.")));
+                return Err(SqlError::new(
+                    1013,
+                    format!(
+                        "The objects \"{alias}\" and \"{alias}\" in the FROM clause have the same exposed names. Use correlation names to distinguish them."
+                    ),
+                ));
             }
             s.sources.push(Source { alias, sql: sql_alias.to_owned(), columns, sql_columns });
         }
@@ -347,7 +392,8 @@ impl Tr<'_> {
         let db = name.db.clone().unwrap_or_else(|| self.names.current_db().to_owned());
         if let Some(view) = self.names.system_view(&db.to_lowercase(), &schema, &name.name.to_lowercase()) {
             self.cacheable = false;
-            let columns: Vec<OutColumn> = view.columns.iter().map(|(n, ty)| OutColumn { name: (*n).to_owned(), ty: *ty, nullable: true, identity: false }).collect();
+            let columns: Vec<OutColumn> =
+                view.columns.iter().map(|(n, ty)| OutColumn { name: (*n).to_owned(), ty: *ty, nullable: true, identity: false }).collect();
             let rows: Vec<String> = view
                 .rows
                 .iter()
@@ -391,7 +437,11 @@ fn ordinal(e: &Expr, columns: &[OutColumn]) -> SqlResult<Option<usize>> {
     match e {
         Expr::Int(n) => match usize::try_from(*n) {
             Ok(n) if (1..=columns.len()).contains(&n) => Ok(Some(n)),
-            _ => Err(SqlError::new(108, format!("The ORDER BY position number {n} is out of range of the number of items in the select list.")).class(15)),
+            _ => Err(SqlError::new(
+                108,
+                format!("The ORDER BY position number {n} is out of range of the number of items in the select list."),
+            )
+            .class(15)),
         },
         Expr::Col(parts) if parts.len() == 1 => Ok(columns.iter().position(|c| c.name.eq_ignore_ascii_case(&parts[0])).map(|i| i + 1)),
         _ => Ok(None),
@@ -403,12 +453,18 @@ pub(super) fn has_aggregate(e: &Expr) -> bool {
     let any = |list: &[Expr]| list.iter().any(has_aggregate);
     match e {
         Expr::Func { name, args, over, .. } => (over.is_none() && super::func::is_aggregate(name)) || any(args),
-        Expr::Neg(x) | Expr::BitNot(x) | Expr::Not(x) | Expr::IsNull(x, _) | Expr::InQuery(x, ..) | Expr::Cast { expr: x, .. } => has_aggregate(x),
-        Expr::Arith(_, l, r) | Expr::Cmp(_, l, r) | Expr::And(l, r) | Expr::Or(l, r) | Expr::Like(l, r, ..) => has_aggregate(l) || has_aggregate(r),
+        Expr::Neg(x) | Expr::BitNot(x) | Expr::Not(x) | Expr::IsNull(x, _) | Expr::InQuery(x, ..) | Expr::Cast { expr: x, .. } => {
+            has_aggregate(x)
+        }
+        Expr::Arith(_, l, r) | Expr::Cmp(_, l, r) | Expr::And(l, r) | Expr::Or(l, r) | Expr::Like(l, r, ..) => {
+            has_aggregate(l) || has_aggregate(r)
+        }
         Expr::Between(a, b, c, _) => has_aggregate(a) || has_aggregate(b) || has_aggregate(c),
         Expr::InList(x, list, _) => has_aggregate(x) || any(list),
         Expr::Case(o, whens, other) => {
-            o.as_deref().is_some_and(has_aggregate) || whens.iter().any(|(a, b)| has_aggregate(a) || has_aggregate(b)) || other.as_deref().is_some_and(has_aggregate)
+            o.as_deref().is_some_and(has_aggregate)
+                || whens.iter().any(|(a, b)| has_aggregate(a) || has_aggregate(b))
+                || other.as_deref().is_some_and(has_aggregate)
         }
         _ => false,
     }

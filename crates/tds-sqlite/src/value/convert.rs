@@ -215,7 +215,9 @@ pub fn parse_exact(s: &str, scale: u8) -> Option<i128> {
 fn to_exact(v: &Value, from: Ty, to: Ty) -> SqlResult<i128> {
     let (p, s) = to.exact();
     let overflow = || match to {
-        Ty::Decimal(..) => SqlError::new(8115, format!("Arithmetic overflow error converting {} to data type numeric.", from.name())).state(8),
+        Ty::Decimal(..) => {
+            SqlError::new(8115, format!("Arithmetic overflow error converting {} to data type numeric.", from.name())).state(8)
+        }
         _ => SqlError::overflow(to.name()),
     };
     let n = match v {
@@ -230,7 +232,9 @@ fn to_exact(v: &Value, from: Ty, to: Ty) -> SqlResult<i128> {
                 return Ok(0);
             }
             parse_exact(&bare, s).ok_or_else(|| match to {
-                Ty::Money | Ty::SmallMoney => SqlError::new(235, "Cannot convert a char value to money. The char value has incorrect syntax."),
+                Ty::Money | Ty::SmallMoney => {
+                    SqlError::new(235, "Cannot convert a char value to money. The char value has incorrect syntax.")
+                }
                 _ => SqlError::new(8114, format!("Error converting data type {} to numeric.", from.name())).state(5),
             })?
         }
@@ -257,7 +261,8 @@ fn to_float(v: &Value, from: Ty, to: Ty) -> SqlResult<f64> {
             } else {
                 let ok = t.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'E' | b'+' | b'-'));
                 let parsed = if ok { t.parse::<f64>().ok() } else { None };
-                parsed.ok_or_else(|| SqlError::new(8114, format!("Error converting data type {} to {}.", from.name(), to.name())).state(5))?
+                parsed
+                    .ok_or_else(|| SqlError::new(8114, format!("Error converting data type {} to {}.", from.name(), to.name())).state(5))?
             }
         }
         Value::Blob(b) if from.is_exact() => format::exact(exact_from_blob(b), from.exact().1).parse().unwrap_or(0.0),
@@ -314,7 +319,8 @@ fn to_guid(v: &Value, from: Ty) -> SqlResult<Value> {
         Value::Text(s) => {
             let t = s.trim().trim_start_matches('{').trim_end_matches('}');
             let t = t.get(..36).ok_or_else(bad)?;
-            let well_formed = t.bytes().enumerate().all(|(i, c)| if matches!(i, 8 | 13 | 18 | 23) { c == b'-' } else { c.is_ascii_hexdigit() });
+            let well_formed =
+                t.bytes().enumerate().all(|(i, c)| if matches!(i, 8 | 13 | 18 | 23) { c == b'-' } else { c.is_ascii_hexdigit() });
             let b = unhex(&t.replace('-', "")).filter(|_| well_formed).ok_or_else(bad)?;
             let w = [b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]];
             Ok(Value::Blob(guid_store(&w)))
@@ -333,9 +339,8 @@ fn to_guid(v: &Value, from: Ty) -> SqlResult<Value> {
 fn to_temporal(v: &Value, from: Ty, to: Ty) -> SqlResult<Value> {
     // Local ticks and the offset that they carry.
     let (ticks, offset) = match v {
-        Value::Text(s) => {
-            datetime::parse(s).ok_or_else(|| SqlError::new(241, "Conversion failed when converting date and/or time from character string."))?
-        }
+        Value::Text(s) => datetime::parse(s)
+            .ok_or_else(|| SqlError::new(241, "Conversion failed when converting date and/or time from character string."))?,
         Value::Integer(n) if matches!(from, Ty::Time(_)) => (datetime::DAYS_1900 * DAY + n, None),
         Value::Integer(n) if from.is_temporal() => (*n, None),
         Value::Integer(n) if from.is_int() && matches!(to, Ty::DateTime | Ty::SmallDateTime) => ((n + datetime::DAYS_1900) * DAY, None),
@@ -346,7 +351,11 @@ fn to_temporal(v: &Value, from: Ty, to: Ty) -> SqlResult<Value> {
         _ => return Err(mismatch(from, to)),
     };
     let range = || {
-        SqlError::new(242, format!("The conversion of a {} data type to a {} data type resulted in an out-of-range value.", from.name(), to.name())).state(3)
+        SqlError::new(
+            242,
+            format!("The conversion of a {} data type to a {} data type resulted in an out-of-range value.", from.name(), to.name()),
+        )
+        .state(3)
     };
     let out = match to {
         Ty::Date => ticks.div_euclid(DAY) * DAY,

@@ -156,7 +156,12 @@ fn parse_time(s: &str) -> Option<(i64, Option<i16>)> {
         }
         h = h % 12 + if p { 12 } else { 0 };
     }
-    if !(0..24).contains(&h) || !(0..60).contains(&m) || !(0..60).contains(&sec) || frac.len() > 9 || !frac.bytes().all(|c| c.is_ascii_digit()) {
+    if !(0..24).contains(&h)
+        || !(0..60).contains(&m)
+        || !(0..60).contains(&sec)
+        || frac.len() > 9
+        || !frac.bytes().all(|c| c.is_ascii_digit())
+    {
         return None;
     }
     let padded = format!("{frac:0<7}");

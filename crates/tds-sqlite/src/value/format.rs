@@ -79,7 +79,12 @@ pub fn format_datetime(ticks: i64, ty: Ty, style: i64) -> SqlResult<String> {
             let milli = if milli.trim_matches(['.', '0']).is_empty() { "" } else { &milli };
             format!("{date}T{clock}{milli}{}", if style == 127 { "Z" } else { "" })
         }
-        _ => return Err(SqlError::new(281, format!("{style} is not a valid style number when converting from {} to a character string.", ty.name()))),
+        _ => {
+            return Err(SqlError::new(
+                281,
+                format!("{style} is not a valid style number when converting from {} to a character string.", ty.name()),
+            ));
+        }
     })
 }
 

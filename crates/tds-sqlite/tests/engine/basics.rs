@@ -15,7 +15,10 @@ async fn ledger_of_a_harness() {
         CREATE INDEX ix_client ON dbo.ledger (client)";
     run(&mut c, create).await.unwrap();
     let n = c
-        .execute("INSERT INTO dbo.ledger (id, client, payload, digest) VALUES (@P1, @P2, @P3, HASHBYTES('SHA2_256', @P3))", &[&1i64, &7i32, &"hello"])
+        .execute(
+            "INSERT INTO dbo.ledger (id, client, payload, digest) VALUES (@P1, @P2, @P3, HASHBYTES('SHA2_256', @P3))",
+            &[&1i64, &7i32, &"hello"],
+        )
         .await
         .unwrap()
         .total();
@@ -32,10 +35,7 @@ async fn ledger_of_a_harness() {
     assert_eq!(rows[0].get::<i32, _>(1), Some(7));
     assert_eq!(rows[0].get::<&str, _>(2), Some("hello"));
     assert_eq!(rows[0].get::<i32, _>(3), Some(1));
-    let e = c
-        .execute("INSERT INTO dbo.ledger (id, client, payload, digest) VALUES (@P1, 1, N'x', 0x00)", &[&1i64])
-        .await
-        .unwrap_err();
+    let e = c.execute("INSERT INTO dbo.ledger (id, client, payload, digest) VALUES (@P1, 1, N'x', 0x00)", &[&1i64]).await.unwrap_err();
     assert_eq!(support::number(&e), 2627);
     assert!(e.to_string().contains("The duplicate key value is (1)."), "{e}");
     assert_eq!(one::<i64>(&mut c, "SELECT COUNT_BIG(*) FROM chaos.dbo.ledger").await, 1);
@@ -72,8 +72,17 @@ async fn transactions() {
     run(&mut c, "INSERT INTO t VALUES (3)").await.unwrap();
     drop(c);
     let mut d = rig.chaos().await;
-    assert_eq!(one::<i32>(&mut d, "SET LOCK_TIMEOUT 5000; INSERT INTO t VALUES (4); SELECT COUNT(*) FROM t").await, 2, "a disconnect rolls back");
-    run(&mut d, "SET XACT_ABORT OFF; BEGIN TRAN; INSERT INTO t VALUES (10); SAVE TRAN s; INSERT INTO t VALUES (11); ROLLBACK TRAN s; COMMIT").await.unwrap();
+    assert_eq!(
+        one::<i32>(&mut d, "SET LOCK_TIMEOUT 5000; INSERT INTO t VALUES (4); SELECT COUNT(*) FROM t").await,
+        2,
+        "a disconnect rolls back"
+    );
+    run(
+        &mut d,
+        "SET XACT_ABORT OFF; BEGIN TRAN; INSERT INTO t VALUES (10); SAVE TRAN s; INSERT INTO t VALUES (11); ROLLBACK TRAN s; COMMIT",
+    )
+    .await
+    .unwrap();
     assert_eq!(one::<i32>(&mut d, "SELECT COUNT(*) FROM t WHERE id >= 10").await, 1);
     assert_eq!(code(&mut d, "SET XACT_ABORT ON; BEGIN TRAN; INSERT INTO t VALUES (20); INSERT INTO t VALUES (20); COMMIT").await, 2627);
     assert_eq!(one::<i32>(&mut d, "SELECT @@TRANCOUNT").await, 0, "XACT_ABORT rolls back");

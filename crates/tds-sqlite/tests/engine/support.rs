@@ -77,7 +77,13 @@ pub async fn one<T: FromSqlOwned>(c: &mut Conn, sql: &str) -> T {
 
 pub async fn maybe<T: FromSqlOwned>(c: &mut Conn, sql: &str) -> Option<T> {
     let results = run(c, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-    let row = results.into_iter().last().unwrap_or_else(|| panic!("no result from {sql}")).into_iter().next().unwrap_or_else(|| panic!("no row from {sql}"));
+    let row = results
+        .into_iter()
+        .last()
+        .unwrap_or_else(|| panic!("no result from {sql}"))
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| panic!("no row from {sql}"));
     let data: ColumnData<'static> = row.into_iter().next().unwrap();
     T::from_sql_owned(data).unwrap_or_else(|e| panic!("{sql}: {e}"))
 }
