@@ -291,3 +291,83 @@ fn instance_id(pod: &PodSeen, container: &ContainerSeen, id: Option<&str>) -> St
 fn parse(time: Option<&str>) -> Option<Timestamp> {
     time?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::build::{MS, pod, running, waiting};
+
+    fn timeline(pods: Vec<(u64, PodChange, PodSeen)>) -> Vec<Event> {
+        pods.into_iter().map(|(ms, change, pod)| Event { time_ns: ms * MS, kind: EventKind::Pod { change, pod } }).collect()
+    }
+
+    fn ended(uid: &str, exit_code: i32) -> PodSeen {
+        let mut pod = pod(uid, running(), false);
+        let id = pod.containers[0].id.clone();
+        let reason = "Error".to_owned();
+        pod.containers[0].state = ContainerState::Terminated(TerminatedSeen { id, exit_code, reason, started_at: None, finished_at: None });
+        pod
+    }
+
+    #[test]
+    fn one_after_the_other_is_valid() {
+        let events = timeline(vec![
+            (0, PodChange::Added, pod("a", running(), true)),
+            (100, PodChange::Modified, ended("a", 137)),
+            (101, PodChange::Added, pod("b", running(), true)),
+        ]);
+        let check = single_writer(&events, false);
+        assert_eq!((check.verdict, check.counts["instances"]), (Verdict::Valid, 2));
+    }
+
+    #[test]
+    fn a_pod_whose_object_is_gone_no_longer_counts_and_that_is_said() {
+        let events = timeline(vec![
+            (0, PodChange::Added, pod("a", running(), true)),
+            (100, PodChange::Added, pod("b", running(), false)),
+            (350, PodChange::Deleted, pod("a", running(), true)),
+            (900, PodChange::Modified, pod("b", running(), true)),
+        ]);
+        let check = single_writer(&events, false);
+        assert_eq!((check.verdict, check.counts["longestMs"]), (Verdict::Invalid, 250));
+        assert!(check.evidence[0].contains("the process may have lived on"), "{:?}", check.evidence);
+        assert!(!check.evidence[0].contains("both were ready"));
+    }
+
+    #[test]
+    fn a_second_container_that_exits_while_the_first_runs_was_refused() {
+        let mut again = pod("b", waiting(), false);
+        again.containers[0].restarts = 1;
+        let events = timeline(vec![
+            (0, PodChange::Added, pod("a", running(), true)),
+            (100, PodChange::Added, pod("b", running(), false)),
+            (150, PodChange::Modified, ended("b", 1)),
+            (160, PodChange::Modified, again),
+            (900, PodChange::Deleted, pod("a", running(), true)),
+        ]);
+        let found = overlaps(&events);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].refusal, found[0].arrival_ns), (Refusal::Exited(1), 50 * MS));
+    }
+
+    #[test]
+    fn a_container_that_is_still_running_at_the_end_overlaps_until_then() {
+        let events = timeline(vec![
+            (0, PodChange::Added, pod("a", running(), true)),
+            (100, PodChange::Added, pod("b", running(), true)),
+            (600, PodChange::Modified, pod("b", running(), true)),
+        ]);
+        let found = overlaps(&events);
+        assert_eq!((found[0].arrival_ns, found[0].first_end, found[0].both_ready), (500 * MS, NEVER_ENDED, true));
+    }
+
+    #[test]
+    fn restarts_in_one_pod_are_one_writer_after_another() {
+        let mut again = pod("a", running(), true);
+        again.containers[0].id = Some("containerd://a-2".to_owned());
+        again.containers[0].restarts = 1;
+        let events = timeline(vec![(0, PodChange::Added, pod("a", running(), true)), (50, PodChange::Modified, again)]);
+        let check = single_writer(&events, false);
+        assert_eq!((check.verdict, check.counts["instances"]), (Verdict::Valid, 2));
+    }
+}

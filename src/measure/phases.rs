@@ -216,6 +216,114 @@ mod tests {
 
     use super::*;
 
+    use crate::measure::SeenBy;
+    use crate::model::EndpointSeen;
+    use crate::report::build::{pod, running, waiting};
+
+    const MS: u64 = 1_000_000;
+
+    /// Each phase that took time, with its length in ms, of an outage from 100 ms to 1,100 ms.
+    fn split_up(events: Vec<(u64, EventKind)>) -> Vec<(&'static str, u64)> {
+        let mut all = vec![(1, told(PodChange::Added, pod("p0", running(), true))), (2, endpoints(&["p0"]))];
+        all.extend(events);
+        let events: Vec<Event> = all.into_iter().map(|(ms, kind)| Event { time_ns: ms * MS, kind }).collect();
+        let window = Window { fault: String::new(), start_ns: 95 * MS, end_ns: 5_000 * MS, recovered_ns: None };
+        let outage =
+            Outage { start_ns: 100 * MS, first_error_ns: Some(110 * MS), end_ns: 1_100 * MS, ended: true, seen_by: SeenBy::Everyone };
+        let spans = phases(&events, &window, &outage);
+        assert_eq!(spans.iter().map(|span| span.duration_us).sum::<u64>(), 1_000_000);
+        spans.iter().filter(|span| span.duration_us > 0).map(|span| (span.name, span.duration_us / 1_000)).collect()
+    }
+
+    fn told(change: PodChange, pod: PodSeen) -> EventKind {
+        EventKind::Pod { change, pod }
+    }
+
+    fn endpoints(ready: &[&str]) -> EventKind {
+        let endpoint = |uid: &&str| EndpointSeen {
+            address: "10.0.0.1".to_owned(),
+            pod_uid: Some((*uid).to_owned()),
+            ready: true,
+            serving: true,
+            terminating: false,
+        };
+        EventKind::Endpoints { endpoints: ready.iter().map(endpoint).collect() }
+    }
+
+    fn probe(stage: ProbeStage) -> EventKind {
+        EventKind::Probe { stage, attempt_ns: 0 }
+    }
+
+    #[test]
+    fn a_replacement_created_beside_the_old_container_gets_no_time_of_its_own() {
+        let names = split_up(vec![
+            (120, told(PodChange::Added, pod("p1", waiting(), false))),
+            (130, endpoints(&[])),
+            (700, told(PodChange::Deleted, pod("p0", running(), false))),
+            (800, told(PodChange::Modified, pod("p1", running(), false))),
+            (1_000, told(PodChange::Modified, pod("p1", running(), true))),
+            (1_050, endpoints(&["p1"])),
+        ]);
+        assert_eq!(
+            names,
+            [
+                ("first-error", 10),
+                ("endpoint-removed", 20),
+                ("old-container-gone", 570),
+                ("container-started", 100),
+                ("ready", 200),
+                ("endpoint-added", 50),
+                ("first-commit", 50)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_container_that_starts_again_in_its_pod_has_no_new_pod() {
+        let again = |ready| {
+            let mut pod = pod("p0", running(), ready);
+            pod.containers[0].id = Some("containerd://again".to_owned());
+            pod
+        };
+        let mut ended = pod("p0", running(), false);
+        ended.containers[0].state = ContainerState::Terminated(crate::model::TerminatedSeen {
+            id: ended.containers[0].id.clone(),
+            exit_code: 137,
+            reason: "Error".to_owned(),
+            started_at: None,
+            finished_at: None,
+        });
+        let names = split_up(vec![
+            (150, told(PodChange::Modified, ended)),
+            (160, endpoints(&[])),
+            (500, told(PodChange::Modified, again(false))),
+            (900, told(PodChange::Modified, again(true))),
+            (910, endpoints(&["p0"])),
+        ]);
+        assert_eq!(
+            names,
+            [
+                ("first-error", 10),
+                ("endpoint-removed", 50),
+                ("container-started", 340),
+                ("ready", 400),
+                ("endpoint-added", 10),
+                ("first-commit", 190)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_time_a_stage_was_reached_counts_and_what_comes_after_the_commit_does_not() {
+        let names = split_up(vec![
+            (200, probe(ProbeStage::Tcp)),
+            (600, probe(ProbeStage::Tcp)),
+            (700, probe(ProbeStage::Login)),
+            (1_200, endpoints(&["p1"])),
+        ]);
+        assert_eq!(names, [("first-error", 10), ("first-tcp", 490), ("first-login", 100), ("first-commit", 400)]);
+    }
+
     proptest! {
         /// Whatever was seen whenever, the phases are contiguous and sum exactly to the outage.
         #[test]

@@ -21,6 +21,12 @@ impl<S: EventSink + ?Sized> EventSink for Vec<Box<S>> {
             sink.event(event);
         }
     }
+
+    fn tick(&mut self, now_ns: u64) {
+        for sink in self.iter_mut() {
+            sink.tick(now_ns);
+        }
+    }
 }
 
 /// Collects; for tests.

@@ -9,7 +9,7 @@ use crate::model::Event;
 /// The events of a run.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
-    /// Every event, in order.
+    /// Every event, in order of time.
     pub(super) events: Vec<Event>,
     /// Why it cannot be trusted. What follows the first damage was not read.
     pub(super) damage: Option<String>,
@@ -30,6 +30,8 @@ impl Timeline {
                 }
             }
         }
+        // An event is stamped when it happens and written a little later, so that neighbours can change places.
+        timeline.events.sort_by_key(|event| event.time_ns);
         Ok(timeline)
     }
 }
