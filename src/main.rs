@@ -14,10 +14,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return cli::usage(&error).into(),
     };
-    let mut out = io::stdout();
-    let mut err = io::stderr();
-    let result = cli.start_logging().and_then(|_| finish(cli.start(&mut Streams { out: &mut out, err: &mut err })));
-    cli::settle(result, &mut err).into()
+    cli::guarded(|| {
+        let (mut out, mut err) = (io::stdout(), io::stderr());
+        let result = cli.start_logging().and_then(|_| finish(cli.start(&mut Streams { out: &mut out, err: &mut err })));
+        cli::settle(result, &mut err)
+    })
+    .into()
 }
 
 fn finish(job: Job<'_>) -> CommandResult {

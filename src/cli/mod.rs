@@ -146,9 +146,10 @@ impl Cli {
     pub fn start_logging(&self) -> CommandResult {
         let filter = match (&self.logging.log, self.logging.verbose) {
             (Some(filter), _) => filter.as_str(),
-            (None, 0) => "warn",
-            (None, 1) => "warn,chaos=info",
-            (None, 2) => "info,chaos=debug",
+            // A run breaks connections on purpose: what libraries say of that is noise unless it is asked for.
+            (None, 0) => "off,chaos=warn",
+            (None, 1) => "off,chaos=info",
+            (None, 2) => "warn,chaos=debug,tiberius=error",
             (None, _) => "debug,chaos=trace",
         };
         let filter =
@@ -180,6 +181,12 @@ pub fn usage(error: &clap::Error) -> Exit {
     if error.use_stderr() { Exit::Usage } else { Exit::Pass }
 }
 
+/// Does the work; a panic, which the standard library has told on stderr by then, becomes the exit code of a bug.
+pub fn guarded(work: impl FnOnce() -> Exit) -> Exit {
+    // Nothing that the work could have left half done is looked at afterwards.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(Exit::Bug)
+}
+
 /// Tells why a command failed, and the exit code of any outcome.
 pub fn settle(result: CommandResult, err: &mut dyn Write) -> Exit {
     match result {
@@ -197,6 +204,13 @@ pub fn settle(result: CommandResult, err: &mut dyn Write) -> Exit {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn a_panic_is_a_bug_of_ours() {
+        assert_eq!(guarded(|| Exit::Fail), Exit::Fail);
+        assert_eq!(guarded(|| panic!("this panic is part of a test")), Exit::Bug);
+        assert_eq!(Exit::Bug.code(), 70);
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

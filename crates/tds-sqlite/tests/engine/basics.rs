@@ -1,7 +1,5 @@
 //! The statements that a harness needs, through tiberius as it sends them.
 
-
-
 use crate::support::{self};
 use crate::support::{Rig, code, maybe, one, run};
 

@@ -34,15 +34,25 @@ async fn queries() {
     run(&mut c, DATA).await.unwrap();
     assert_eq!(one::<i32>(&mut c, "SELECT TOP 1 a.id FROM a LEFT JOIN b ON b.a_id = a.id WHERE b.id IS NULL").await, 3);
     assert_eq!(one::<String>(&mut c, "SELECT name FROM a WHERE name = 'TWO '").await, "Two");
-    assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM (SELECT a_id, SUM(qty) AS s FROM b GROUP BY a_id HAVING SUM(qty) > 5) AS x").await, 1);
+    assert_eq!(
+        one::<i32>(&mut c, "SELECT COUNT(*) FROM (SELECT a_id, SUM(qty) AS s FROM b GROUP BY a_id HAVING SUM(qty) > 5) AS x").await,
+        1
+    );
     assert_eq!(one::<i32>(&mut c, "SELECT id FROM a ORDER BY id DESC OFFSET 1 ROWS FETCH NEXT 1 ROWS ONLY").await, 2);
-    assert_eq!(one::<i32>(&mut c, "WITH x AS (SELECT id, ROW_NUMBER() OVER (ORDER BY name) AS n FROM a) SELECT id FROM x WHERE n = 2").await, 3);
+    assert_eq!(
+        one::<i32>(&mut c, "WITH x AS (SELECT id, ROW_NUMBER() OVER (ORDER BY name) AS n FROM a) SELECT id FROM x WHERE n = 2").await,
+        3
+    );
     assert_eq!(one::<i32>(&mut c, "SELECT COUNT(DISTINCT grp) FROM a").await, 1);
     assert_eq!(maybe::<i32>(&mut c, "SELECT MAX(grp) FROM a WHERE id = 3").await, None);
     assert_eq!(one::<i32>(&mut c, "SELECT id FROM a AS x WHERE EXISTS (SELECT 1 FROM b WHERE b.a_id = x.id AND b.qty < 2)").await, 2);
     assert_eq!(one::<i32>(&mut c, "SELECT id FROM a WHERE id IN (SELECT a_id FROM b) AND id NOT IN (2, 3)").await, 1);
     assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM (SELECT id FROM a UNION ALL SELECT id FROM b EXCEPT SELECT 1) AS u").await, 5);
-    assert_eq!(one::<i32>(&mut c, "SELECT x.id FROM a AS x WITH (UPDLOCK, HOLDLOCK) CROSS JOIN b AS y WHERE x.name LIKE N't[h-k]%' AND y.id = 10").await, 3);
+    assert_eq!(
+        one::<i32>(&mut c, "SELECT x.id FROM a AS x WITH (UPDLOCK, HOLDLOCK) CROSS JOIN b AS y WHERE x.name LIKE N't[h-k]%' AND y.id = 10")
+            .await,
+        3
+    );
     assert_eq!(one::<i32>(&mut c, "DECLARE @m INT SELECT @m = MAX(id) FROM b SELECT @m").await, 20);
     assert_eq!(code(&mut c, "INSERT INTO b (a_id) VALUES (99)").await, 547);
     assert_eq!(code(&mut c, "DELETE FROM a WHERE id = 1").await, 547);
@@ -53,7 +63,13 @@ async fn changes_and_their_output() {
     let rig = Rig::new().await;
     let mut c = rig.chaos().await;
     run(&mut c, DATA).await.unwrap();
-    let rows = c.query("INSERT INTO b (a_id, qty) OUTPUT inserted.id, inserted.* VALUES (@P1, 7), (@P1, 8)", &[&3i32]).await.unwrap().into_first_result().await.unwrap();
+    let rows = c
+        .query("INSERT INTO b (a_id, qty) OUTPUT inserted.id, inserted.* VALUES (@P1, 7), (@P1, 8)", &[&3i32])
+        .await
+        .unwrap()
+        .into_first_result()
+        .await
+        .unwrap();
     assert_eq!(rows.iter().map(|r| r.get::<i32, _>(0).unwrap()).collect::<Vec<_>>(), [25, 30]);
     assert_eq!(one::<tiberius::numeric::Numeric>(&mut c, "SELECT SCOPE_IDENTITY()").await.value(), 30);
     assert_eq!(one::<i32>(&mut c, "UPDATE b SET qty += 1 WHERE a_id = 3; SELECT @@ROWCOUNT").await, 2);

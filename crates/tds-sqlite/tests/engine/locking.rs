@@ -67,6 +67,13 @@ async fn doomed_transactions_only_roll_back() {
     let sql = "SET XACT_ABORT ON BEGIN TRY BEGIN TRAN INSERT INTO t VALUES (1) INSERT INTO t VALUES (1) COMMIT END TRY
         BEGIN CATCH SELECT XACT_STATE(); ROLLBACK END CATCH";
     assert_eq!(one::<i16>(&mut a, sql).await, -1);
-    assert_eq!(code(&mut a, "SET XACT_ABORT ON BEGIN TRY BEGIN TRAN INSERT INTO t VALUES (1) INSERT INTO t VALUES (1) END TRY BEGIN CATCH COMMIT END CATCH").await, 3930);
+    assert_eq!(
+        code(
+            &mut a,
+            "SET XACT_ABORT ON BEGIN TRY BEGIN TRAN INSERT INTO t VALUES (1) INSERT INTO t VALUES (1) END TRY BEGIN CATCH COMMIT END CATCH"
+        )
+        .await,
+        3930
+    );
     assert_eq!(one::<i32>(&mut a, "SELECT @@TRANCOUNT + COUNT(*) FROM t").await, 0);
 }

@@ -24,7 +24,12 @@ impl Drop for Engine {
 
 fn command(dir: &Path, args: &[&str]) -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_tds-sqlite"));
-    c.args(["--listen", "127.0.0.1:0", "--data"]).arg(dir).args(args).env("MSSQL_SA_PASSWORD", PASSWORD).stdout(Stdio::piped()).stderr(Stdio::null());
+    c.args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(dir)
+        .args(args)
+        .env("MSSQL_SA_PASSWORD", PASSWORD)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     c
 }
 

@@ -12,7 +12,11 @@ async fn every_encryption_level() {
     let rig = Rig::new().await;
     for level in [NotSupported, Off, On, Required] {
         let mut c = connect(rig.port(), "", level).await.unwrap_or_else(|e| panic!("{level:?}: {e}"));
-        assert_eq!(one::<String>(&mut c, "SELECT REPLICATE(CAST(N'é' AS NVARCHAR(MAX)), 20000)").await.chars().count(), 20_000, "{level:?}");
+        assert_eq!(
+            one::<String>(&mut c, "SELECT REPLICATE(CAST(N'é' AS NVARCHAR(MAX)), 20000)").await.chars().count(),
+            20_000,
+            "{level:?}"
+        );
     }
     let plain = Rig::with(|c| c.tls = TlsMode::Off).await;
     connect(plain.port(), "", NotSupported).await.unwrap();

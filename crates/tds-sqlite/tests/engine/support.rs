@@ -1,6 +1,5 @@
 //! What the tests share: a server of their own, clients, and shorthand for results.
 
-
 use tds_sqlite::{Config, Server};
 use tempfile::TempDir;
 use tiberius::{AuthMethod, Client, ColumnData, EncryptionLevel, FromSqlOwned, Row};

@@ -35,8 +35,14 @@ async fn literals_have_their_types() {
     assert_eq!(one::<Uuid>(&mut c, &format!("SELECT CAST('{id}' AS UNIQUEIDENTIFIER)")).await, Uuid::parse_str(id).unwrap());
     assert_eq!(one::<String>(&mut c, &format!("SELECT CAST(CAST('{id}' AS UNIQUEIDENTIFIER) AS VARCHAR(36))")).await, id);
     assert_eq!(maybe::<i32>(&mut c, "SELECT NULL").await, None);
-    assert_eq!(one::<String>(&mut c, "SELECT CONVERT(VARCHAR(30), CAST('2026-02-28T23:59:58.1234567' AS DATETIME2), 121)").await, "2026-02-28 23:59:58.1234567");
-    assert_eq!(one::<String>(&mut c, "SELECT CONVERT(VARCHAR(30), CAST('2026-02-28 23:59:58.999' AS DATETIME), 121)").await, "2026-02-28 23:59:59.000");
+    assert_eq!(
+        one::<String>(&mut c, "SELECT CONVERT(VARCHAR(30), CAST('2026-02-28T23:59:58.1234567' AS DATETIME2), 121)").await,
+        "2026-02-28 23:59:58.1234567"
+    );
+    assert_eq!(
+        one::<String>(&mut c, "SELECT CONVERT(VARCHAR(30), CAST('2026-02-28 23:59:58.999' AS DATETIME), 121)").await,
+        "2026-02-28 23:59:59.000"
+    );
     assert_eq!(one::<String>(&mut c, "SELECT CONVERT(VARCHAR(20), 0xDEAD, 1)").await, "0xDEAD");
     assert_eq!(one::<f64>(&mut c, "SELECT CAST(CAST(3.50 AS MONEY) AS FLOAT)").await, 3.5);
 }
@@ -68,7 +74,25 @@ async fn parameters_through_columns() {
         Raw(ColumnData::DateTime(Some(old))),
     ];
     let p: Vec<&dyn ToSql> = vec![
-        &true, &200u8, &-5i16, &-70_000i32, &-9_000_000_000i64, &0.5f32, &-2.25f64, &num, &1.5f64, &"plain", &"zażółć", &big, &bytes, &uuid, &raw[0], &raw[1], &raw[2], &raw[3], &raw[4],
+        &true,
+        &200u8,
+        &-5i16,
+        &-70_000i32,
+        &-9_000_000_000i64,
+        &0.5f32,
+        &-2.25f64,
+        &num,
+        &1.5f64,
+        &"plain",
+        &"zażółć",
+        &big,
+        &bytes,
+        &uuid,
+        &raw[0],
+        &raw[1],
+        &raw[2],
+        &raw[3],
+        &raw[4],
     ];
     let sql = "INSERT INTO t (id, b, ti, si, i, bi, r, f, d, m, vc, nv, nvm, vb, vbm, g, dt, tm, dt2, dto, old)
         VALUES (1, @P1, @P2, @P3, @P4, @P5, @P6, @P7, @P8, @P9, @P10, @P11, @P12, 0x0102, @P13, @P14, @P15, @P16, @P17, @P18, @P19)";
