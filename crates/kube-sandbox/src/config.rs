@@ -28,6 +28,8 @@ pub struct Config {
     /// What the processes of a force-deleted pod get after their object is gone. Zero kills them at once. A real kubelet sends SIGTERM
     /// and kills two seconds later, which softens the fault for a server that handles SIGTERM.
     pub forced_grace: Duration,
+    /// For how long a node may miss its heartbeats until it is `NotReady`; the controller manager's own number is 50 s.
+    pub node_grace: Duration,
     /// Watch events kept for each resource. A watch that resumes from further back is told 410.
     pub history: usize,
 }
@@ -43,6 +45,7 @@ impl Config {
             token: None,
             shim: vec![program, "shim".to_owned()],
             forced_grace: Duration::ZERO,
+            node_grace: Duration::from_secs(50),
             history: 8192,
         }
     }

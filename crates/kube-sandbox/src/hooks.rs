@@ -12,6 +12,12 @@ pub trait NodeControl: Send + Sync {
     /// # Errors
     /// Not found when the node or the container is unknown, bad request when signal or scope are.
     fn signal(&self, node: &str, container_id: &str, signal: &str, scope: &str) -> Result<(), ApiError>;
+
+    /// Freezes a node, cuts its power or brings it back: `frozen`, `off`, `on`.
+    ///
+    /// # Errors
+    /// Not found when the node is unknown, bad request when the state is.
+    fn power(&self, node: &str, state: &str) -> Result<(), ApiError>;
 }
 
 /// Knows where a container's output is kept.
@@ -45,6 +51,10 @@ pub struct NoNodes;
 impl NodeControl for NoNodes {
     fn signal(&self, node: &str, _container_id: &str, _signal: &str, _scope: &str) -> Result<(), ApiError> {
         Err(ApiError::new(404, "NotFound", format!("node {node:?} runs no containers")))
+    }
+
+    fn power(&self, node: &str, _state: &str) -> Result<(), ApiError> {
+        Err(ApiError::new(404, "NotFound", format!("there is no node {node:?}")))
     }
 }
 

@@ -45,7 +45,7 @@ impl Sandbox {
         let hooks = Hooks { node_control: Arc::clone(&kubelets) as _, logs: Arc::clone(&kubelets) as _ };
         let server = ApiServer::start(store.clone(), hooks, config.token)?;
         let stop = CancellationToken::new();
-        let controllers = controllers::start(&store, &folders, &layout);
+        let controllers = controllers::start(&store, &folders, &kubelets, &layout, config.node_grace);
         let kubelets = tokio::spawn(kubelets.serve(stop.clone()));
         Ok(Sandbox { store, server, proxy, controllers, kubelets, stop })
     }

@@ -283,7 +283,7 @@ impl Controller for Volumes {
 
     fn reconcile(&mut self, _namespace: &str, name: &str) -> Option<Duration> {
         let volume = self.store.get(&Key::cluster(&PERSISTENT_VOLUMES, name))?;
-        let claimed = text(&volume, "/spec/claimRef/uid") != "";
+        let claimed = !text(&volume, "/spec/claimRef/uid").is_empty();
         match (claimed, self.claim_of(&volume)) {
             (true, Some(_)) => {}
             (true, None) => self.reclaim(&volume),

@@ -7,6 +7,7 @@ pub(crate) mod feed;
 mod garbage;
 mod hashing;
 mod namespaces;
+mod node_health;
 pub(crate) mod nodes;
 pub(crate) mod ownership;
 pub(crate) mod quantity;
@@ -15,13 +16,22 @@ mod scheduler;
 mod statefulset;
 mod worklist;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 
-use crate::kubelet::Folders;
+use crate::kubelet::{Folders, Nodes};
 use crate::store::Store;
 
 /// Starts all controllers; they run until the set is dropped.
-pub(crate) fn start(store: &Store, folders: &Folders, nodes: &[nodes::NodeSpec]) -> JoinSet<()> {
+pub(crate) fn start(
+    store: &Store,
+    folders: &Folders,
+    kubelets: &Arc<Nodes>,
+    nodes: &[nodes::NodeSpec],
+    node_grace: Duration,
+) -> JoinSet<()> {
     let mut running = JoinSet::new();
     let of = || store.clone();
     running.spawn(worklist::run(of(), deployment::Deployments::new(store)));
@@ -34,6 +44,7 @@ pub(crate) fn start(store: &Store, folders: &Folders, nodes: &[nodes::NodeSpec])
     running.spawn(worklist::run(of(), garbage::Garbage::new(store)));
     running.spawn(worklist::run(of(), nodes::Taints::new(store)));
     running.spawn(worklist::run(of(), scheduler::Scheduler::new(store)));
-    running.spawn(nodes::heartbeat(of(), nodes.to_vec()));
+    running.spawn(worklist::run(of(), node_health::NodeHealth::new(store, node_grace)));
+    running.spawn(nodes::heartbeat(of(), Arc::clone(kubelets), nodes.to_vec(), node_grace));
     running
 }

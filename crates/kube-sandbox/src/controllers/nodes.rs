@@ -1,6 +1,7 @@
 //! Nodes: what they say about themselves, their heartbeats, and the taints that follow from their state.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use super::feed::Change;
 use super::ownership::{terminating, uid_of};
 use super::worklist::{Controller, Item};
 use crate::events::Recorder;
+use crate::kubelet::Nodes;
 use crate::proxy::AddressBlock;
 use crate::store::{
     ApiError, DeleteOptions, Key, LEASES, NODES, PODS, Part, Preconditions, Resource, STORAGE_CLASSES, Store, micro_time, now, text,
@@ -19,6 +21,8 @@ use crate::store::{
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Seconds for which a lease is good, as the kubelet sets it.
 const LEASE_SECONDS: i64 = 40;
+/// Where the leases of nodes are.
+pub(super) const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// The taint of a cordoned node.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
@@ -64,7 +68,7 @@ fn lease(node: &Value) -> Value {
     let name = text(node, "/metadata/name");
     json!({
         "metadata": {
-            "name": name, "namespace": "kube-node-lease",
+            "name": name, "namespace": LEASE_NAMESPACE,
             "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": text(node, "/metadata/uid") }],
         },
         "spec": { "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": micro_time() },
@@ -131,21 +135,27 @@ fn kernel() -> String {
     release.trim().to_owned()
 }
 
-/// Renews the leases of all nodes, for ever.
-pub(crate) async fn heartbeat(store: Store, nodes: Vec<NodeSpec>) {
-    let mut beat = tokio::time::interval(HEARTBEAT);
+/// Renews the leases of all nodes that have power, for ever.
+pub(crate) async fn heartbeat(store: Store, kubelets: Arc<Nodes>, nodes: Vec<NodeSpec>, grace: Duration) {
+    // Several beats must fit into the grace, however short a test makes it.
+    let mut beat = tokio::time::interval(HEARTBEAT.min(grace / 5));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
-        for node in &nodes {
-            let key = Key::namespaced(&LEASES, "kube-node-lease", node.name.clone());
-            // The lease of a node that was deleted is gone with it.
-            let _gone = store.update(&key, &Preconditions::default(), Part::Whole, &mut |lease| {
-                lease["spec"]["renewTime"] = json!(micro_time());
-                Ok(())
-            });
+        for node in nodes.iter().filter(|node| kubelets.beats(&node.name)) {
+            renew(&store, &node.name);
         }
     }
+}
+
+/// Renews the lease of one node.
+pub(crate) fn renew(store: &Store, node: &str) {
+    let key = Key::namespaced(&LEASES, LEASE_NAMESPACE, node);
+    // The lease of a node that was deleted is gone with it.
+    let _gone = store.update(&key, &Preconditions::default(), Part::Whole, &mut |lease| {
+        lease["spec"]["renewTime"] = json!(micro_time());
+        Ok(())
+    });
 }
 
 /// Taints cordoned nodes, and evicts the pods that do not tolerate a `NoExecute` taint.

@@ -5,6 +5,7 @@ mod container;
 mod environment;
 mod launch;
 mod pod;
+mod power;
 mod probes;
 mod process;
 mod status;
@@ -26,11 +27,12 @@ pub(crate) use volumes::Folders;
 
 use crate::config::{Config, Image};
 use crate::controllers::feed::Feed;
-use crate::controllers::nodes::NodeSpec;
+use crate::controllers::nodes::{self, NodeSpec};
 use crate::hooks::{LogSource, NodeControl};
 use crate::proxy::AddressBlock;
 use crate::store::{ApiError, CONFIG_MAPS, EventKind, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SECRETS, Store, text};
 use container::SCHEME;
+use power::Power;
 use process::{Process, Scope, Spawner};
 
 /// What the workers of all pods share.
@@ -45,6 +47,7 @@ pub(crate) struct Nodes {
     /// What the processes of a pod get when its object was removed at once.
     forced_grace: Duration,
     containers: Mutex<BTreeMap<String, Listed>>,
+    power: BTreeMap<String, watch::Sender<Power>>,
     /// Counts changes of things that pods may wait for: claims, volumes, secrets, config maps.
     nudges: watch::Sender<u64>,
 }
@@ -72,6 +75,7 @@ impl Nodes {
             spawner: Arc::new(Spawner::start(&config.shim)?),
             images: config.images.clone(),
             block,
+            power: nodes.iter().map(|node| (node.name.clone(), watch::Sender::new(Power::On))).collect(),
             nodes,
             forced_grace: config.forced_grace,
             containers: Mutex::default(),
@@ -136,6 +140,15 @@ impl Nodes {
         });
     }
 
+    /// Whether a node sends heartbeats.
+    pub(crate) fn beats(&self, node: &str) -> bool {
+        self.power_of(node).is_some_and(|power| *power.borrow() == Power::On)
+    }
+
+    fn power_of(&self, node: &str) -> Option<&watch::Sender<Power>> {
+        self.power.get(node)
+    }
+
     fn listed(&self) -> MutexGuard<'_, BTreeMap<String, Listed>> {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +186,25 @@ impl NodeControl for Nodes {
         let process = self.listed().get(id).filter(|listed| listed.node == node).map(|listed| Arc::clone(&listed.process));
         let process = process.ok_or_else(|| ApiError::new(404, "NotFound", format!("node {node:?} runs no container {container_id:?}")))?;
         process.signal(signal, scope).map_err(|error| ApiError::internal(format!("signal not sent: {error}")))
+    }
+
+    fn power(&self, node: &str, state: &str) -> Result<(), ApiError> {
+        let wanted = Power::parse(state).ok_or_else(|| ApiError::bad_request(format!("state {state:?} is not one of on, frozen, off")))?;
+        let power = self.power_of(node).ok_or_else(|| ApiError::new(404, "NotFound", format!("there is no node {node:?}")))?;
+        power.send_replace(wanted);
+        // The workers do the same when they notice; whoever asked may rely on it from now on.
+        let signal = match wanted {
+            Power::On => Signal::CONT,
+            Power::Frozen => Signal::STOP,
+            Power::Off => Signal::KILL,
+        };
+        for listed in self.listed().values().filter(|listed| listed.node == node) {
+            let _gone = listed.process.signal(signal, Scope::Group);
+        }
+        if wanted == Power::On {
+            nodes::renew(&self.store, node);
+        }
+        Ok(())
     }
 }
 

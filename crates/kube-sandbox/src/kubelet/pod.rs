@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::go_duration;
 use super::container::{Ended, Run, Slot, State};
 use super::environment::Sources;
+use super::power::Power;
 use super::probes::Kind;
 use super::process::{Exit, Scope};
 use super::status::Facts;
@@ -56,7 +57,8 @@ pub(super) struct Worker {
     pub(super) object: Arc<Value>,
     pub(super) pod: Pod,
     seen: watch::Receiver<Seen>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
+    pub(super) power: watch::Receiver<Power>,
     nudges: watch::Receiver<u64>,
     pub(super) outbox: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
@@ -97,6 +99,7 @@ impl Worker {
         Some(Self {
             events: Recorder::on_node(&nodes.store, "kubelet", &node.name),
             nudges: nodes.nudges.subscribe(),
+            power: nodes.power_of(&node.name)?.subscribe(),
             init: init.into_iter().map(|container| Slot::new(container, "PodInitializing")).collect(),
             main: spec.containers.into_iter().map(|container| Slot::new(container, waiting)).collect(),
             nodes,
@@ -119,6 +122,7 @@ impl Worker {
 
     pub(super) async fn run(mut self) {
         loop {
+            self.outage().await;
             self.look();
             self.step().await;
             if self.finished() {
@@ -271,6 +275,7 @@ impl Worker {
             () = until(due), if !nothing_is_due => {}
             _ = self.nudges.changed(), if blocked => self.unblock(),
             () = self.stop.cancelled(), if !self.doomed => {}
+            _ = self.power.changed() => return,
         }
         while let Ok(message) = self.inbox.try_recv() {
             self.take(message);

@@ -37,9 +37,9 @@ impl Facts<'_> {
         if !self.initialized() && !self.stopping {
             return "Pending";
         }
-        let waiting = |slot: &&Slot| matches!(slot.state, State::Waiting { .. }) && slot.last.is_none();
+        let never_ran = |slot: &Slot| matches!(slot.state, State::Waiting { .. }) && slot.last.is_none();
         let running = self.main.iter().any(|slot| slot.run().is_some());
-        if self.main.iter().any(|slot| waiting(&slot)) && !(self.stopping && !running) {
+        if self.main.iter().any(never_ran) && (running || !self.stopping) {
             return "Pending";
         }
         if running {

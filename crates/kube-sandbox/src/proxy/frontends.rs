@@ -277,4 +277,44 @@ mod tests {
         }
         echo.abort();
     }
+
+    /// The median of many round trips of one connection, in microseconds.
+    async fn round_trip_us(at: SocketAddr) -> u128 {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut taken = Vec::new();
+        let mut buffer = [0; 64];
+        for _ in 0..1000 {
+            let began = std::time::Instant::now();
+            stream.write_all(&[1; 64]).await.unwrap();
+            stream.read_exact(&mut buffer).await.unwrap();
+            taken.push(began.elapsed().as_micros());
+        }
+        taken.sort_unstable();
+        taken[taken.len() / 2]
+    }
+
+    /// The bound is twenty times what a quiet machine needs (some 20 µs): a proxy that waits for a timer or for Nagle would take 40 ms.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_round_trip_through_the_proxy_costs_microseconds() {
+        let mut rig = rig();
+        let pod = rig.pod().await;
+        let direct = pod.local_addr().unwrap();
+        rig.point_to(&[&pod]).await;
+        let echo = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = pod.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                tokio::spawn(async move {
+                    let mut buffer = [0; 64];
+                    while stream.read_exact(&mut buffer).await.is_ok() {
+                        stream.write_all(&buffer).await.unwrap();
+                    }
+                });
+            }
+        });
+        let (direct, proxied) = (round_trip_us(direct).await, round_trip_us(rig.at).await);
+        assert!(proxied < direct + 1000, "direct {direct} us, through the proxy {proxied} us");
+        echo.abort();
+    }
 }

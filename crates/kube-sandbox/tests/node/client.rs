@@ -88,7 +88,7 @@ async fn a_container_is_signalled_from_its_node() {
             id.trim_start_matches("sandbox://")
         );
         let body = json!({ "signal": signal, "scope": "main" }).to_string().into_bytes();
-        client.request_text(http_request(&path, body))
+        client.request_text(post(&path, body))
     };
     signal("SIGSTOP").await.unwrap();
     // A stopped server keeps its connections and answers none: that it says nothing for this long is the point.
@@ -104,6 +104,6 @@ async fn a_container_is_signalled_from_its_node() {
     rig.sandbox.shutdown().await;
 }
 
-fn http_request(path: &str, body: Vec<u8>) -> hyper::Request<Vec<u8>> {
+pub fn post(path: &str, body: Vec<u8>) -> hyper::Request<Vec<u8>> {
     hyper::Request::post(path).header("content-type", "application/json").body(body).unwrap()
 }

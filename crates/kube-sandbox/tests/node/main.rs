@@ -8,6 +8,7 @@ mod client;
 mod crashes;
 mod isolation;
 mod lifecycle;
+mod outages;
 mod placement;
 mod rollouts;
 mod volumes;

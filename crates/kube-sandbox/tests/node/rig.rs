@@ -140,15 +140,17 @@ impl Rig {
         tokio::time::timeout(PATIENCE, attempt).await.expect("the service leads to the pod")
     }
 
-    /// Waits until connections to the address are refused.
+    /// Waits until connections to the address are refused. While its listener closes, one may yet be accepted and reset.
     pub async fn refuses(&self, at: SocketAddr) {
+        let refused =
+            |attempt: std::io::Result<TcpStream>| attempt.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
         let attempt = async {
-            while TcpStream::connect(at).await.is_ok() {
+            while !refused(TcpStream::connect(at).await) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         tokio::time::timeout(PATIENCE, attempt).await.expect("the service refuses");
-        assert_eq!(TcpStream::connect(at).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+        assert!(refused(TcpStream::connect(at).await), "refused once and then not");
     }
 
     pub fn events(&self, reason: &str) -> Vec<Arc<Value>> {
