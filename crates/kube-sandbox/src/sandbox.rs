@@ -28,11 +28,13 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`StartError`] says what was missing; nothing is left running then.
-    pub fn start(config: Config) -> Result<Sandbox, StartError> {
+    pub fn start(mut config: Config) -> Result<Sandbox, StartError> {
         let io = |what: &str| {
             let what = what.to_owned();
             move |source| StartError::Io { what, source }
         };
+        // Containers have working directories of their own, so every path that they are told must be absolute.
+        config.dir = std::path::absolute(&config.dir).map_err(io("the folder of the sandbox"))?;
         let workers = u8::try_from(config.workers).ok().filter(|workers| *workers < NODES_MAX);
         let workers = workers.ok_or_else(|| StartError::Config(format!("{} workers are more than a sandbox can have", config.workers)))?;
         let block = AddressBlock::lease().map_err(io("no block of loopback addresses"))?;

@@ -204,6 +204,35 @@ impl Worker {
         if !init {
             self.begin_probes(index);
         }
+        self.post_start(init, index);
+    }
+
+    /// Runs the container's post-start hook beside it; one that fails takes the container with it.
+    fn post_start(&mut self, init: bool, index: usize) {
+        let Some(slot) = self.slots(init).get(index) else { return };
+        let (Some(hook), Some(run)) = (slot.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone()), slot.run()) else {
+            return;
+        };
+        let name = slot.spec.name.clone();
+        if hook.http_get.is_some() || hook.tcp_socket.is_some() {
+            self.report(init, &name, "Warning", "FailedPostStartHook", "the sandbox runs hooks of the kind exec only");
+            return;
+        }
+        let Some(command) = hook.exec.and_then(|exec| exec.command) else { return };
+        let root = run.paths.root().to_owned();
+        let argv = Sources::exec(&run.paths, &command);
+        let launch = Launch { argv, env: run.env.clone(), dir: root.clone(), log: root.with_extension("post-start.log") };
+        let about = Message { init, container: name, run: slot.runs, report: Report::StartHookFailed };
+        let (spawner, outbox) = (Arc::clone(&self.nodes.spawner), self.outbox.clone());
+        tokio::spawn(async move {
+            let succeeded = match spawner.spawn(launch).await {
+                Ok(running) => running.wait().await.code == 0,
+                Err(_not_started) => false,
+            };
+            if !succeeded {
+                let _gone = outbox.send(about).await;
+            }
+        });
     }
 
     /// Starts the probes that apply now: the startup probe alone until it succeeded, then the others.

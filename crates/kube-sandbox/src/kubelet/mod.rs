@@ -1,4 +1,9 @@
 //! The nodes: every pod that is bound to one becomes processes of this machine, and their fate becomes the pod's status.
+//!
+//! What a process of this machine cannot show is left out, and said here: memory and CPU limits are not enforced, so nothing is ever
+//! `OOMKilled`; users, groups and capabilities of a security context are accepted and change nothing; read-only mounts and volume sizes
+//! are not enforced; a process that leaves its container's process group outlives the container until the sandbox's machine ends it; and
+//! a server must listen on its pod's address (`status.podIP` through the downward API), since all pods share the machine's loopback.
 
 mod backoff;
 mod container;

@@ -40,6 +40,7 @@ pub(super) enum Report {
     Exited { exit: Exit },
     Probed { kind: Kind, healthy: bool },
     HookDone,
+    StartHookFailed,
 }
 
 /// A report and which run of which container it is about.
@@ -303,6 +304,12 @@ impl Worker {
         match message.report {
             Report::Exited { exit } => self.ended(message.init, index, exit),
             Report::Probed { kind, healthy } => self.probed(index, kind, healthy),
+            Report::StartHookFailed => {
+                self.report(message.init, &message.container, "Warning", "FailedPostStartHook", "PostStartHook failed");
+                let what = format!("FailedPostStartHook: container {} will be restarted", message.container);
+                self.report(message.init, &message.container, "Normal", "Killing", &what);
+                self.stop_container(message.init, index, self.own_grace());
+            }
             Report::HookDone => {
                 if let Some(run) = self.slots(message.init).get(index).and_then(Slot::run) {
                     // A process that cannot be asked is killed when its time is up.
@@ -373,8 +380,12 @@ impl Worker {
         self.report(init, &name, "Warning", "BackOff", &format!("Back-off restarting failed container {name} in pod {place}"));
     }
 
+    /// The grace of the pod's own spec, for containers that are stopped while the pod stays.
+    fn own_grace(&self) -> Duration {
+        Duration::from_secs(self.object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(30))
+    }
+
     fn probed(&mut self, index: usize, kind: Kind, healthy: bool) {
-        let object = Arc::clone(&self.object);
         let Some(slot) = self.main.get_mut(index) else {
             return;
         };
@@ -388,9 +399,8 @@ impl Worker {
             (Kind::Liveness, true) => {}
             (Kind::Startup | Kind::Liveness, false) if self.stopping.is_none() => {
                 let what = kind.title().to_lowercase();
-                let grace = object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_u64).unwrap_or(30);
                 self.report(false, &name, "Normal", "Killing", &format!("Container {name} failed {what} probe, will be restarted"));
-                self.stop_container(false, index, Duration::from_secs(grace));
+                self.stop_container(false, index, self.own_grace());
             }
             (Kind::Startup | Kind::Liveness, false) => {}
         }

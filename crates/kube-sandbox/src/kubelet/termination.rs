@@ -81,10 +81,14 @@ impl Worker {
             return;
         };
         run.kill_at = Some(deadline.max(Instant::now() + MINIMUM_GRACE));
+        let unknown = hook.http_get.is_some() || hook.tcp_socket.is_some();
         let command = hook.exec.and_then(|exec| exec.command).map(|command| Sources::exec(&run.paths, &command));
         let pause = hook.sleep.and_then(|sleep| u64::try_from(sleep.seconds).ok()).map(Duration::from_secs);
         let root = run.paths.root().to_owned();
         let launch = command.map(|argv| Launch { argv, env: run.env.clone(), dir: root.clone(), log: root.with_extension("pre-stop.log") });
+        if unknown {
+            self.report(init, &container, "Warning", "FailedPreStopHook", "the sandbox runs hooks of the kinds exec and sleep only");
+        }
         let about = Message { init, container, run: number, report: Report::HookDone };
         let (spawner, outbox) = (Arc::clone(&self.nodes.spawner), self.outbox.clone());
         tokio::spawn(async move {

@@ -209,3 +209,42 @@ async fn a_pod_that_is_done_succeeds_and_init_containers_come_first() {
     assert_eq!(container(&pod)["restartCount"], json!(0));
     rig.sandbox.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_run_after_the_start_and_before_the_stop() {
+    let rig = Rig::start();
+    rig.create(&kube_sandbox::store::PERSISTENT_VOLUME_CLAIMS, claim("db", "shared", "ReadWriteOnce"));
+    let mut spec = pod_spec(&["--journal", "/data/journal"], Some("db"));
+    spec["containers"][0]["lifecycle"] = json!({
+        "postStart": { "exec": { "command": ["/bin/sh", "-c", "echo began > /data/began"] } },
+        "preStop": { "exec": { "command": ["/bin/sh", "-c", "sleep 0.2; cp /data/journal /data/before-term"] } },
+    });
+    rig.create(&PODS, json!({ "metadata": { "name": "hooked" }, "spec": spec }));
+    let pod = rig.ready_pod(&[]).await;
+    let volume = std::fs::read_dir(rig.dir.path().join("volumes")).unwrap().next().unwrap().unwrap().path();
+    rig.delete(&PODS, "hooked", None);
+    rig.pod_gone(uid(&pod)).await;
+    assert_eq!(std::fs::read_to_string(volume.join("began")).unwrap(), "began\n");
+    // The hook saw the journal as it was before SIGTERM was noted in it.
+    assert_eq!(std::fs::read_to_string(volume.join("before-term")).unwrap(), "start hooked\n");
+    assert_eq!(std::fs::read_to_string(volume.join("journal")).unwrap(), "start hooked\nterm hooked\n");
+    rig.sandbox.shutdown().await;
+}
+
+/// The bound says that nothing on the way waits for a timer of a second or more; on a quiet machine the whole way takes some 10 ms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_runs_moments_after_its_pod_was_created() {
+    let rig = Rig::start();
+    let mut spec = pod_spec(&[], None);
+    spec["containers"][0]["readinessProbe"] = Value::Null;
+    let mut taken = Vec::new();
+    for round in 0..5 {
+        let began = Instant::now();
+        let pod = rig.create(&PODS, json!({ "metadata": { "name": format!("p{round}") }, "spec": spec }));
+        rig.until("a ready pod", &PODS, |pods| pods.iter().find(|one| uid(one) == uid(&pod) && ready(one)).map(|_| ())).await;
+        taken.push(began.elapsed());
+    }
+    taken.sort_unstable();
+    assert!(taken[2] < Duration::from_millis(900), "{taken:?}");
+    rig.sandbox.shutdown().await;
+}
