@@ -19,6 +19,9 @@ const BACKLOG: u32 = 4096;
 /// a real cluster would retry its SYN for longer than this.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long the kernel of a pod may take that was removed from the endpoints while the connection was being made.
+const REMOVED_DEADLINE: Duration = Duration::from_millis(200);
+
 type Backends = Arc<Vec<SocketAddr>>;
 
 /// What should listen where, and who is behind it.
@@ -122,12 +125,14 @@ async fn serve(client: TcpStream, mut backends: watch::Receiver<Backends>, pick:
         return relay::reset(client);
     };
     let gone = async {
-        // Whoever waits for a pod that stops to be an endpoint is told at once instead of waiting for the deadline.
+        // Whoever waits for a pod that stops to be an endpoint is told soon, instead of waiting for the deadline. Not at once: a pod
+        // that terminates still answers, and a packet rule would have let this connection through to it.
         while backends.changed().await.is_ok() {
             if !backends.borrow_and_update().contains(&backend) {
                 break;
             }
         }
+        tokio::time::sleep(REMOVED_DEADLINE).await;
     };
     let connected = tokio::select! {
         biased;
