@@ -64,6 +64,8 @@ async fn a_rolling_update_never_leaves_the_service_without_a_pod() {
     };
     rig.until("two pods", &DEPLOYMENTS, available(2, 2)).await;
     let (cluster, _) = rig.addresses();
+    // The deployment knows that its pods are available a moment before the service's listener does.
+    rig.reaches(cluster, "db-").await;
     let old: Vec<String> = rig.pods().iter().map(|pod| uid(pod).to_owned()).collect();
     let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stop = std::sync::Arc::clone(&done);
@@ -108,7 +110,8 @@ async fn a_deployment_scales_to_nothing_and_back_on_the_same_claim() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleting_a_deployment_deletes_what_it_owns_and_orphaning_does_not() {
     let rig = Rig::start();
-    rig.deploy(&[], |_| ());
+    // Slow enough to stop that the owner can be seen waiting for it.
+    rig.deploy(&["--term-delay-ms", "1500"], |_| ());
     let pod = rig.ready_pod(&[]).await;
     let orphan = kube_sandbox::store::DeleteOptions {
         propagation: Some(kube_sandbox::store::Propagation::Orphan),
