@@ -2,6 +2,7 @@
 //! `docker load` all take. The same binary gives the same archive, byte for byte.
 
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -84,6 +85,8 @@ pub fn build(binary: &Path, out: &Path) -> Result<ImageInfo, ImageError> {
     };
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(ImageError::file(out))?;
     image.write(&mut file).and_then(|()| file.flush()).map_err(ImageError::file(out))?;
+    // A temporary file is for its owner alone; an image is handed to other programs.
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(ImageError::file(out))?;
     let file = file.persist(out).map_err(|error| ImageError::File { path: out.to_owned(), error: error.error })?;
     let bytes = file.metadata().map_err(ImageError::file(out))?.len();
     Ok(ImageInfo { reference: image.reference(), alias: format!("{REPOSITORY}:dev"), archive: out.to_owned(), bytes })
@@ -318,6 +321,7 @@ mod tests {
         let info = build(&binary, &out).unwrap();
         let archive = std::fs::read(&out).unwrap();
         assert_eq!(info.bytes, archive.len() as u64);
+        assert_eq!(std::fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o644, "others may read it");
         let files = files(&archive);
 
         let index: Value = serde_json::from_slice(&files["index.json"].1).unwrap();
