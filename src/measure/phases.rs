@@ -1,8 +1,9 @@
-//! Splits an outage into phases: contiguous, in one fixed order, summing exactly to it.
+//! Splits an outage into phases: contiguous, in the order in which their ends were seen, summing exactly to it.
 //!
-//! Each phase ends with a boundary that one source saw. A boundary that was not seen is left out, and its time belongs to the next one that was; a boundary that was
-//! seen before the one ahead of it in the order (a replacement that was created while the old container still ran) gets no time of its own. Times are cut to
-//! microseconds before they are subtracted, so that the sum is exact in the report's milliseconds too.
+//! Each phase ends with a boundary that one source saw. A boundary that was not seen is left out, and its time belongs to the next one that was. The order is that of
+//! time and not a fixed one, because it differs by what is deployed: a Deployment's replacement is created while the old container still runs, and through a Service
+//! nobody connects before the pod is ready; in a fixed order, readiness would get no time and the first connection all of it. What was seen at the same instant stands
+//! in the order of cause. Times are cut to microseconds before they are subtracted, so that the sum is exact in the report's milliseconds too.
 
 use crate::model::{ContainerState, Event, EventKind, PodChange, PodSeen, ProbeStage};
 
@@ -41,7 +42,7 @@ struct Boundary {
 pub fn phases(events: &[Event], window: &Window, outage: &Outage) -> Vec<PhaseSpan> {
     let facts = Facts::collect(events, window, outage);
     let boundary = |name, seen_ns: Option<u64>, source| Boundary { name, seen_us: seen_ns.map(|ns| ns / 1_000), source };
-    let boundaries = [
+    let mut boundaries = [
         boundary("first-error", outage.first_error_ns, HISTORY),
         boundary("endpoint-removed", facts.endpoint_removed, ENDPOINT_WATCH),
         boundary("old-container-gone", facts.old_gone, POD_WATCH),
@@ -49,11 +50,12 @@ pub fn phases(events: &[Event], window: &Window, outage: &Outage) -> Vec<PhaseSp
         boundary("scheduled", facts.scheduled, POD_WATCH),
         boundary("volume-ready", facts.volume_ready, facts.volume_source),
         boundary("container-started", facts.started, POD_WATCH),
-        boundary("first-tcp", facts.tcp, PROBER),
-        boundary("first-login", facts.login, PROBER),
         boundary("ready", facts.ready, POD_WATCH),
         boundary("endpoint-added", facts.endpoint_added, ENDPOINT_WATCH),
+        boundary("first-tcp", facts.tcp, PROBER),
+        boundary("first-login", facts.login, PROBER),
     ];
+    boundaries.sort_by_key(|boundary| boundary.seen_us);
     let last = if outage.ended { "first-commit" } else { "no-commit-yet" };
     split(&boundaries, last, outage.start_ns / 1_000, outage.end_ns / 1_000)
 }
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_created_beside_the_old_container_gets_no_time_of_its_own() {
+    fn a_replacement_created_beside_the_old_container_comes_before_its_end() {
         let names = split_up(vec![
             (120, told(PodChange::Added, pod("p1", waiting(), false))),
             (130, endpoints(&[])),
@@ -268,7 +270,8 @@ mod tests {
             names,
             [
                 ("first-error", 10),
-                ("endpoint-removed", 20),
+                ("new-pod-created", 10),
+                ("endpoint-removed", 10),
                 ("old-container-gone", 570),
                 ("container-started", 100),
                 ("ready", 200),
@@ -304,7 +307,8 @@ mod tests {
             names,
             [
                 ("first-error", 10),
-                ("endpoint-removed", 50),
+                ("old-container-gone", 40),
+                ("endpoint-removed", 10),
                 ("container-started", 340),
                 ("ready", 400),
                 ("endpoint-added", 10),
