@@ -30,6 +30,8 @@ pub(crate) struct Behaviour {
     /// Not answered until told otherwise.
     stalled: AtomicBool,
     released: Notify,
+    /// Requests that are held back.
+    pub(crate) held: AtomicU64,
     /// Requests that arrived.
     pub(crate) requests: AtomicU64,
     /// Sessions that logged in.
@@ -117,6 +119,7 @@ async fn serve(mut stream: TcpStream, behaviour: &Behaviour) -> std::io::Result<
             },
             _ => {
                 behaviour.requests.fetch_add(1, Ordering::SeqCst);
+                behaviour.held.fetch_add(1, Ordering::SeqCst);
                 loop {
                     let released = behaviour.released.notified();
                     if !behaviour.stalled.load(Ordering::SeqCst) {
@@ -124,6 +127,7 @@ async fn serve(mut stream: TcpStream, behaviour: &Behaviour) -> std::io::Result<
                     }
                     released.await;
                 }
+                behaviour.held.fetch_sub(1, Ordering::SeqCst);
                 match behaviour.error.load(Ordering::SeqCst) {
                     0 => done(0xfe, 0x10, 1),
                     number => error_answer(number, 0xfe),

@@ -140,7 +140,7 @@ async fn a_stall_is_charged_to_every_op_that_was_due_in_it() {
     // About 280 of at most 1,000 ops were due within the stall: their response times spread evenly up to all of it. Only the 4 in flight have a long
     // service time, which is what a closed loop would have seen: 4 of some 430 are below the 1 % that the 99th percentile leaves out.
     assert!(at(&response, 990) > 1_200_000_000, "response p99 is the stall's: {}", at(&response, 990));
-    assert!(at(&service, 980) < 300_000_000, "service p98 is not: {}", at(&service, 980));
+    assert!(at(&service, 980) < 600_000_000, "service p98 is not: {}", at(&service, 980));
     assert!(service[service.len() - 1] > 1_200_000_000);
 }
 
@@ -152,7 +152,7 @@ async fn a_killed_server_leaves_unknowns_and_failures_of_the_right_kind() {
     let load = rig.load(&plan(4, 400.0, END), server.target());
     until("the load runs", || load.progress().counts.ok >= 50).await;
     server.stall();
-    until("all clients wait for an answer", || load.progress().counts.in_flight == 4).await;
+    until("all clients wait for an answer", || server.behaviour.held.load(Ordering::SeqCst) == 4).await;
     drop(server);
     until("the outage shows", || load.progress().counts.fail >= 50).await;
     let during = load.progress();
@@ -271,8 +271,8 @@ async fn the_prober_sees_recovery_within_moments_and_tells_each_transition_once(
     prober.stop().await;
     drop(server);
     delays.sort_unstable();
-    // Seen within 10 ms is what a quiet machine does; the median within 50 proves the fast pace, the calm one would take 125.
-    assert!(delays[delays.len() / 2] < Duration::from_millis(50), "{delays:?}");
+    // Within 10 ms is what a quiet machine does. At the calm pace of 250 ms the median would be 125, so that 100 proves the fast one.
+    assert!(delays[delays.len() / 2] < Duration::from_millis(100), "{delays:?}");
     let ops = rig.finish();
     assert_well_formed(&ops);
     assert!(ops.iter().all(|op| op.f == F::Probe));
