@@ -1,8 +1,10 @@
 //! The load, the prober and the final read against the stand-in engine, in one process.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chaos::experiment::{Tls, WorkloadKind, WorkloadPlan};
@@ -15,27 +17,57 @@ use tds_sqlite::{Config, Server};
 const PASSWORD: &str = "Pass-word-1";
 const WITHIN: Duration = Duration::from_secs(60);
 
-async fn engine(data: &Path, listen: SocketAddr) -> Server {
-    let start = Instant::now();
-    loop {
-        let mut config = Config::new(data, PASSWORD);
-        config.listen = listen;
-        match Server::start(config).await {
-            Ok(server) => return server,
-            // The port of a server that just ended may be held for a moment by a connection that is being closed.
-            Err(error) => assert!(start.elapsed() < WITHIN, "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+async fn engine(data: &Path) -> Server {
+    Server::start(Config::new(data, PASSWORD)).await.expect("a free loopback port")
+}
+
+/// The engine as a process of its own, so that it can be killed as a container's is. Killed when dropped.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(data: &Path, listen: SocketAddr) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chaos"))
+            .args(["engine", "tds-sqlite", "--listen", &listen.to_string(), "--data"])
+            .arg(data)
+            .env("MSSQL_SA_PASSWORD", PASSWORD)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the engine is part of the binary");
+        let mut log = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let port = log
+            .by_ref()
+            .map(|line| line.expect("the log is text"))
+            .find_map(|line| line.split_once("listening on [ 127.0.0.1 <ipv4> ")?.1.split_once(']')?.0.parse().ok())
+            .expect("it listens before its log ends");
+        // Read to its end, so that the engine never waits for a reader.
+        std::thread::spawn(move || log.for_each(drop));
+        Process { child, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    /// Kills it with SIGKILL.
+    fn kill(mut self) -> SocketAddr {
+        self.end();
+        self.address
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-fn any_port() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
-fn target(server: &Server, tls: Tls) -> Target {
+fn target(address: SocketAddr, tls: Tls) -> Target {
     Target {
-        address: server.addr().to_string(),
+        address: address.to_string(),
         user: "sa".to_owned(),
         password: Secret::new(PASSWORD.to_owned()),
         database: workload::DATABASE.to_owned(),
@@ -125,9 +157,9 @@ impl Account {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn preparing_twice_leaves_an_empty_ledger_and_the_sentinel_is_told_from_another() {
     let data = tempfile::tempdir().expect("a temporary folder");
-    let server = engine(data.path(), any_port()).await;
+    let server = engine(data.path()).await;
     for tls in [Tls::Off, Tls::TrustServerCertificate] {
-        let target = target(&server, tls);
+        let target = target(server.addr(), tls);
         assert_eq!(workload::sentinel_read(&target, "run-1").await, Ok(false), "before there is a database or a row");
         workload::prepare(&target).await.expect("prepared");
         workload::sentinel_write(&target, "run-1").await.expect("acknowledged");
@@ -136,7 +168,7 @@ async fn preparing_twice_leaves_an_empty_ledger_and_the_sentinel_is_told_from_an
         workload::prepare(&target).await.expect("prepared again");
         assert_eq!(workload::sentinel_read(&target, "run-1").await, Ok(false));
     }
-    let target = target(&server, Tls::Off);
+    let target = target(server.addr(), Tls::Off);
     let info = workload::engine_info(&target, "tds-sqlite").await.expect("it tells who it is");
     assert!(!info.version.is_empty() && info.banner.contains("SQL Server"), "{info:?}");
     let facts = workload::engine_facts(&target, Some(&data.path().display().to_string())).await;
@@ -149,8 +181,8 @@ async fn preparing_twice_leaves_an_empty_ledger_and_the_sentinel_is_told_from_an
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_undisturbed_load_is_acknowledged_and_found_whole() {
     let data = tempfile::tempdir().expect("a temporary folder");
-    let server = engine(data.path(), any_port()).await;
-    let target = target(&server, Tls::Off);
+    let server = engine(data.path()).await;
+    let target = target(server.addr(), Tls::Off);
     workload::prepare(&target).await.expect("prepared");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let clock = Clock::start();
@@ -190,11 +222,10 @@ async fn an_undisturbed_load_is_acknowledged_and_found_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_goes_away_in_the_middle_loses_nothing_that_it_acknowledged() {
+async fn a_server_that_is_killed_in_the_middle_loses_nothing_that_it_acknowledged() {
     let data = tempfile::tempdir().expect("a temporary folder");
-    let mut server = engine(data.path(), any_port()).await;
-    let address = server.addr();
-    let target = target(&server, Tls::Off);
+    let mut engine = Process::start(data.path(), SocketAddr::from(([127, 0, 0, 1], 0)));
+    let target = target(engine.address, Tls::Off);
     workload::prepare(&target).await.expect("prepared");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let clock = Clock::start();
@@ -204,9 +235,9 @@ async fn a_server_that_goes_away_in_the_middle_loses_nothing_that_it_acknowledge
     for _ in 0..3 {
         let before = load.progress().counts;
         until("the load runs", || load.progress().counts.ok >= before.ok + 100).await;
-        server.shutdown().await;
+        let address = engine.kill();
         until("the outage shows", || load.progress().counts.fail >= before.fail + 20).await;
-        server = engine(data.path(), address).await;
+        engine = Process::start(data.path(), address);
     }
     let before = load.progress().counts;
     until("the load is back", || load.progress().counts.ok >= before.ok + 100).await;
@@ -217,5 +248,4 @@ async fn a_server_that_goes_away_in_the_middle_loses_nothing_that_it_acknowledge
     let account = account(&history(dir.path()));
     account.assert_whole();
     assert!(account.of(Ended::Fail).len() >= 60);
-    server.shutdown().await;
 }
