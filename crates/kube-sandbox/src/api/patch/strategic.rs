@@ -139,7 +139,7 @@ fn merge_list<'a>(
 }
 
 /// Puts the named items in the wanted order; items that the patch does not know keep their places.
-fn reorder(list: &mut Vec<Value>, order: &[Value], shape: Shape) {
+fn reorder(list: &mut [Value], order: &[Value], shape: Shape) {
     let rank = |item: &Value| match shape {
         Shape::Map(key, _) => order.iter().position(|wanted| wanted.get(key).is_some() && wanted.get(key) == item.get(key)),
         _ => order.iter().position(|wanted| wanted == item),

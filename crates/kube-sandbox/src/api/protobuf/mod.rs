@@ -178,7 +178,7 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Map<String, Value>,
             if field.repeated {
                 let list = out.entry(field.name.to_owned()).or_insert_with(|| json!([]));
                 list.as_array_mut().ok_or_else(malformed)?.push(value);
-            } else if !value.is_null() && !(field.omit_zero && is_zero(&value)) {
+            } else if !(value.is_null() || field.omit_zero && is_zero(&value)) {
                 out.insert(field.name.to_owned(), value);
             }
         }
