@@ -86,19 +86,18 @@ async fn run(args: Args, password: String, log: Log) -> ExitCode {
     };
     let starting = Server::start(config);
     tokio::pin!(starting);
-    let mut server = loop {
-        tokio::select! {
-            s = &mut starting => match s {
-                Ok(s) => break s,
-                Err(e) => {
-                    if matches!(e, StartError::Tls(_)) {
-                        log.line("Server", &format!("ERROR: {e}"));
-                    }
-                    return ExitCode::FAILURE;
-                }
-            },
-            _ = term.recv(), if !args.ignore_sigterm => return ExitCode::SUCCESS,
-            _ = int.recv() => return ExitCode::SUCCESS,
+    let started = tokio::select! {
+        s = &mut starting => s,
+        _ = term.recv(), if !args.ignore_sigterm => return ExitCode::SUCCESS,
+        _ = int.recv() => return ExitCode::SUCCESS,
+    };
+    let mut server = match started {
+        Ok(s) => s,
+        Err(e) => {
+            if matches!(e, StartError::Tls(_)) {
+                log.line("Server", &format!("ERROR: {e}"));
+            }
+            return ExitCode::FAILURE;
         }
     };
     loop {

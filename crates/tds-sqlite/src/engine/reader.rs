@@ -4,6 +4,7 @@ use super::conn::{Conn, Failed, Job};
 use super::store::Database;
 use super::writer::JobResult;
 use crate::error::SqlError;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -111,20 +112,14 @@ impl Readers {
             if reply.is_closed() {
                 continue;
             }
-            if !conns.contains_key(&db.id) {
-                match db.open_reader() {
-                    Ok(c) => {
-                        conns.insert(db.id, (db.clone(), c));
-                    }
-                    Err(e) => {
-                        let _ = reply.send(Err(super::conn::storage_error(&e).into()));
-                        continue;
-                    }
-                }
-            }
-            if let Some((_, conn)) = conns.get(&db.id) {
-                let _ = reply.send(conn.run(&mut job));
-            }
+            let result = match conns.entry(db.id) {
+                Entry::Occupied(e) => e.get().1.run(&mut job),
+                Entry::Vacant(e) => match db.open_reader() {
+                    Ok(c) => e.insert((db.clone(), c)).1.run(&mut job),
+                    Err(e) => Err(super::conn::storage_error(&e).into()),
+                },
+            };
+            let _ = reply.send(result);
         }
     }
 }

@@ -240,6 +240,15 @@ pub enum TableRef {
     },
 }
 
+/// OVER (PARTITION BY … ORDER BY …).
+#[derive(Debug, Clone)]
+pub struct Over {
+    /// PARTITION BY.
+    pub partition: Vec<Expr>,
+    /// ORDER BY, true for DESC.
+    pub order: Vec<(Expr, bool)>,
+}
+
 /// Expressions.
 #[derive(Debug, Clone)]
 pub enum Expr {
@@ -311,7 +320,7 @@ pub enum Expr {
         /// COUNT(DISTINCT x).
         distinct: bool,
         /// OVER (PARTITION BY … ORDER BY …).
-        over: Option<Box<(Vec<Expr>, Vec<(Expr, bool)>)>>,
+        over: Option<Box<Over>>,
     },
     /// Scalar subquery.
     Sub(Box<Query>),

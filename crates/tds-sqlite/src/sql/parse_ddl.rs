@@ -288,10 +288,8 @@ impl Parser<'_> {
         if !holds {
             return Err(SqlError::unsupported("ALTER DATABASE … SET"));
         }
-        if self.kw("WITH") {
-            if !(self.kws(&["ROLLBACK", "IMMEDIATE"]) || self.kw("NO_WAIT")) {
-                return Err(self.err());
-            }
+        if self.kw("WITH") && !(self.kws(&["ROLLBACK", "IMMEDIATE"]) || self.kw("NO_WAIT")) {
+            return Err(self.err());
         }
         Ok(StmtKind::AlterDatabase(name))
     }

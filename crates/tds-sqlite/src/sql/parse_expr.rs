@@ -1,6 +1,6 @@
 //! Expressions, by precedence: OR, AND, NOT, predicates, additive and bitwise, multiplicative, unary, primary.
 
-use super::ast::Expr;
+use super::ast::{Expr, Over};
 use super::lexer::Tok;
 use super::parser::Parser;
 use crate::error::{SqlError, SqlResult};
@@ -296,7 +296,7 @@ impl Parser<'_> {
             let part = if self.kws(&["PARTITION", "BY"]) { self.expr_list()? } else { vec![] };
             let order = if self.kws(&["ORDER", "BY"]) { self.order_list()? } else { vec![] };
             self.need(")")?;
-            over = Some(Box::new((part, order)));
+            over = Some(Box::new(Over { partition: part, order }));
         }
         Ok(Expr::Func { name: name.to_owned(), args, star, distinct, over })
     }

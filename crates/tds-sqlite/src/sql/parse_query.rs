@@ -171,7 +171,7 @@ impl Parser<'_> {
         }
         let mut s = Select { distinct, top, items, from: vec![], filter: None, group: vec![], having: None };
         if self.kw("FROM") {
-            s.from = self.from_list()?;
+            s.from = self.table_list()?;
         }
         if self.kw("WHERE") {
             s.filter = Some(self.expr()?);
@@ -227,7 +227,7 @@ impl Parser<'_> {
         ["THROW", "OFFSET", "OUTPUT", "GO"].iter().any(|w| self.is_kw(w))
     }
 
-    pub(super) fn from_list(&mut self) -> SqlResult<Vec<TableRef>> {
+    pub(super) fn table_list(&mut self) -> SqlResult<Vec<TableRef>> {
         let mut out = vec![self.joined()?];
         while self.op(",") {
             out.push(self.joined()?);

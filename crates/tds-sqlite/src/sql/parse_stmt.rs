@@ -128,11 +128,13 @@ impl Parser<'_> {
     }
 
     fn select_or_cte(&mut self) -> SqlResult<StmtKind> {
-        let q = self.query().or_else(|e| {
-            let dml = ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|w| self.is_kw(w));
-            if dml { Err(SqlError::unsupported("WITH … INSERT/UPDATE/DELETE/MERGE").at(e.line)) } else { Err(e) }
-        })?;
-        Ok(StmtKind::Select(q))
+        match self.query() {
+            Ok(q) => Ok(StmtKind::Select(q)),
+            Err(e) if ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|w| self.is_kw(w)) => {
+                Err(SqlError::unsupported("WITH … INSERT/UPDATE/DELETE/MERGE").at(e.line))
+            }
+            Err(e) => Err(e),
+        }
     }
 
     fn begin(&mut self) -> SqlResult<StmtKind> {
@@ -445,7 +447,7 @@ impl Parser<'_> {
             }
         }
         let output = self.output()?;
-        let from = if self.kw("FROM") { self.from_list()? } else { vec![] };
+        let from = if self.kw("FROM") { self.table_list()? } else { vec![] };
         let filter = self.where_clause()?;
         Ok(StmtKind::Update(Update { table, top, sets, output, from, filter }))
     }
@@ -466,7 +468,7 @@ impl Parser<'_> {
         let table = self.obj()?;
         self.hints()?;
         let output = self.output()?;
-        let from = if self.kw("FROM") { self.from_list()? } else { vec![] };
+        let from = if self.kw("FROM") { self.table_list()? } else { vec![] };
         let filter = self.where_clause()?;
         Ok(StmtKind::Delete(Delete { table, top, output, from, filter }))
     }

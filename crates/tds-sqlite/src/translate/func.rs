@@ -4,7 +4,7 @@ use super::expr::{clash_op, concat_ty};
 use super::query::TEXT;
 use super::{Tr, Tx, text_lit};
 use crate::error::{SqlError, SqlResult};
-use crate::sql::ast::Expr;
+use crate::sql::ast::{Expr, Over};
 use crate::sql::types::{MAX, Ty};
 
 /// Aggregates.
@@ -39,14 +39,7 @@ fn date_part(e: &Expr) -> SqlResult<&'static str> {
 }
 
 impl Tr<'_> {
-    pub(super) fn func(
-        &mut self,
-        name: &str,
-        args: &[Expr],
-        star: bool,
-        distinct: bool,
-        over: Option<&(Vec<Expr>, Vec<(Expr, bool)>)>,
-    ) -> SqlResult<Tx> {
+    pub(super) fn func(&mut self, name: &str, args: &[Expr], star: bool, distinct: bool, over: Option<&Over>) -> SqlResult<Tx> {
         if let Some(over) = over {
             return self.window(name, args, star, over);
         }
@@ -191,15 +184,15 @@ impl Tr<'_> {
         }
     }
 
-    fn window(&mut self, name: &str, args: &[Expr], star: bool, over: &(Vec<Expr>, Vec<(Expr, bool)>)) -> SqlResult<Tx> {
+    fn window(&mut self, name: &str, args: &[Expr], star: bool, over: &Over) -> SqlResult<Tx> {
         let mut spec = Vec::new();
-        if !over.0.is_empty() {
-            let list = over.0.iter().map(|e| self.value(e).map(|x| x.sql)).collect::<SqlResult<Vec<_>>>()?;
+        if !over.partition.is_empty() {
+            let list = over.partition.iter().map(|e| self.value(e).map(|x| x.sql)).collect::<SqlResult<Vec<_>>>()?;
             spec.push(format!("PARTITION BY {}", list.join(", ")));
         }
-        if !over.1.is_empty() {
+        if !over.order.is_empty() {
             let mut list = Vec::new();
-            for (e, desc) in &over.1 {
+            for (e, desc) in &over.order {
                 let x = self.value(e)?;
                 let collate = if x.ty.is_text() { " COLLATE TSQL" } else { "" };
                 list.push(format!("{}{collate}{}", x.sql, if *desc { " DESC" } else { "" }));
@@ -209,7 +202,7 @@ impl Tr<'_> {
         let spec = spec.join(" ");
         let xs = args.iter().map(|a| self.value(a)).collect::<SqlResult<Vec<_>>>()?;
         match (name, &xs[..], star) {
-            ("ROW_NUMBER" | "RANK" | "DENSE_RANK", [], false) if !over.1.is_empty() => {
+            ("ROW_NUMBER" | "RANK" | "DENSE_RANK", [], false) if !over.order.is_empty() => {
                 Ok(Tx::new(format!("{}() OVER ({spec})", name.to_lowercase()), Ty::BigInt))
             }
             ("COUNT", [], true) => Ok(Tx::new(format!("count(*) OVER ({spec})"), Ty::Int)),
