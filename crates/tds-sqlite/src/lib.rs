@@ -19,6 +19,8 @@
 mod args;
 mod engine;
 mod error;
+#[cfg(test)]
+mod hostile;
 mod log;
 mod proto;
 mod server;

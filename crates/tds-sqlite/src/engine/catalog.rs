@@ -127,17 +127,23 @@ pub struct Catalog {
     /// Grows with every change.
     pub version: u64,
     tables: BTreeMap<String, Arc<Table>>,
-    last_id: i64,
 }
 
 fn key_of(schema: &str, name: &str) -> String {
     format!("{}.{}", schema.to_lowercase(), name.to_lowercase())
 }
 
-/// A name for a constraint that has none, in SQL Server's form but stable.
+/// A name for a constraint that has none, in SQL Server's form; the same after every restart.
 fn generated(prefix: &str, table: &str, n: usize, id: i64) -> String {
     let t: String = table.chars().take(9).collect();
     format!("{prefix}__{t}__{:08X}", (id.unsigned_abs().wrapping_mul(2_654_435_761) ^ (n as u64)) & 0xFFFF_FFFF)
+}
+
+/// An object_id that depends on nothing but the object, so that it is the same after every restart (FNV-1a).
+fn object_id(name: &str, created: i64) -> i64 {
+    let bytes = name.bytes().map(|b| b.to_ascii_lowercase()).chain(created.to_le_bytes());
+    let hash = bytes.fold(0x811C_9DC5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+    i64::from(hash & 0x7FFF_FFFF) | 1
 }
 
 impl Catalog {
@@ -166,8 +172,7 @@ impl Catalog {
         if self.table(&def.name).is_some() {
             return Err(SqlError::new(2714, format!("There is already an object named '{}' in the database.", def.name.name)).state(6));
         }
-        self.last_id += 1;
-        let id = 245_575_913 + self.last_id * 16;
+        let id = object_id(&def.name.name, created);
         let name = &def.name.name;
         let columns = def.columns.iter().map(|c| column(c, name)).collect::<SqlResult<Vec<_>>>()?;
         for (i, c) in columns.iter().enumerate() {

@@ -3,7 +3,7 @@
 use super::{Cursor, utf16};
 use crate::error::{SqlError, SqlResult};
 use crate::sql::types::{MAX, Ty};
-use crate::value::datetime::{DAY, DAYS_1900, SECOND, from_300, offset_to_blob};
+use crate::value::datetime::{DAY, DAYS_1900, END, SECOND, from_300, offset_to_blob};
 use crate::value::{Value, cp1252, exact_to_blob, guid_store};
 
 /// A parameter.
@@ -275,26 +275,38 @@ fn decode(ty: Ty, b: &[u8]) -> Option<Value> {
         Ty::Binary(_) | Ty::VarBinary(_) => Value::Blob(b.to_vec()),
         Ty::NChar(_) | Ty::NVarChar(_) => Value::Text(utf16(b)),
         Ty::Char(_) | Ty::VarChar(_) => Value::Text(cp1252::decode(b)),
-        Ty::Date => Value::Integer(unsigned(b)? * DAY),
+        Ty::Date => Value::Integer(day(b)?),
         Ty::Time(s) => Value::Integer(time(b, s)?),
         Ty::DateTime2(s) => {
             let (t, d) = b.split_at_checked(b.len().checked_sub(3)?)?;
-            Value::Integer(unsigned(d)? * DAY + time(t, s)?)
+            Value::Integer(day(d)? + time(t, s)?)
         }
         Ty::DateTimeOffset(s) => {
             let (t, rest) = b.split_at_checked(b.len().checked_sub(5)?)?;
             let (d, m) = rest.split_at(3);
-            Value::Blob(offset_to_blob(unsigned(d)? * DAY + time(t, s)?, i16::from_le_bytes(m.try_into().ok()?)))
+            let minutes = i16::from_le_bytes(m.try_into().ok()?);
+            if !(-840..=840).contains(&minutes) {
+                return None;
+            }
+            Value::Blob(offset_to_blob(day(d)? + time(t, s)?, minutes))
         }
         Ty::SmallDateTime => {
             let (d, m) = b.split_at_checked(2)?;
-            Value::Integer((unsigned(d)? + DAYS_1900) * DAY + unsigned(m)? * 60 * SECOND)
+            let minutes = unsigned(m).filter(|m| *m < 1440)?;
+            Value::Integer((unsigned(d)? + DAYS_1900) * DAY + minutes * 60 * SECOND)
         }
         Ty::DateTime => {
             let (d, t) = b.split_at_checked(4)?;
-            Value::Integer((signed(d)? + DAYS_1900) * DAY + from_300(unsigned(t)?))
+            let ticks = from_300(unsigned(t).filter(|t| *t < 25_920_000)?);
+            let day = (signed(d)? + DAYS_1900).checked_mul(DAY).filter(|d| (0..END).contains(d))?;
+            Value::Integer(day + ticks)
         }
     })
+}
+
+/// A day of the calendar in ticks.
+fn day(b: &[u8]) -> Option<i64> {
+    unsigned(b)?.checked_mul(DAY).filter(|d| *d < END)
 }
 
 fn time(b: &[u8], scale: u8) -> Option<i64> {

@@ -46,7 +46,6 @@ pub async fn serve(shared: Arc<Shared>, tcp: TcpStream) -> io::Result<()> {
     let (login, (mut r, w)) = login.await.map_err(|_| bad("login took too long"))??;
     let Some(mut session) = admit(&shared, &login, w, &peer).await? else { return Ok(()) };
     let result = session.requests(&mut r).await;
-    shared.leave(session.spid);
     // A transaction that the client left open ends here; dropping its handle would do the same, later.
     let _ = session.rollback_all().await;
     result

@@ -149,6 +149,12 @@ pub struct Session {
     now: i64,
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.leave(self.spid);
+    }
+}
+
 /// Prepared statements a session may hold.
 const PREPARED_MAX: usize = 10_000;
 

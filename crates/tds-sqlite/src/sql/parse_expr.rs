@@ -9,30 +9,39 @@ fn bx(e: Expr) -> Box<Expr> {
     Box::new(e)
 }
 
+/// AND and OR are associative: generated conditions of thousands of terms become a tree of a dozen levels.
+fn balance(mut terms: Vec<Expr>, join: fn(Box<Expr>, Box<Expr>) -> Expr) -> Expr {
+    if terms.len() < 2 {
+        return terms.pop().unwrap_or(Expr::Null);
+    }
+    let right = terms.split_off(terms.len() / 2);
+    join(bx(balance(terms, join)), bx(balance(right, join)))
+}
+
 impl Parser<'_> {
     pub(super) fn expr(&mut self) -> SqlResult<Expr> {
         self.nest(|p| {
-            let mut l = p.and_expr()?;
+            let mut terms = vec![p.and_expr()?];
             while p.kw("OR") {
-                l = Expr::Or(bx(l), bx(p.and_expr()?));
+                terms.push(p.and_expr()?);
             }
-            Ok(l)
+            Ok(balance(terms, Expr::Or))
         })
     }
 
     fn and_expr(&mut self) -> SqlResult<Expr> {
-        let mut l = self.not_expr()?;
+        let mut terms = vec![self.not_expr()?];
         while self.kw("AND") {
-            l = Expr::And(bx(l), bx(self.not_expr()?));
+            terms.push(self.not_expr()?);
         }
-        Ok(l)
+        Ok(balance(terms, Expr::And))
     }
 
     fn not_expr(&mut self) -> SqlResult<Expr> {
         if self.kw("NOT") {
             return self.nest(|p| Ok(Expr::Not(bx(p.not_expr()?))));
         }
-        self.predicate()
+        self.apart(Self::predicate)
     }
 
     fn predicate(&mut self) -> SqlResult<Expr> {
@@ -49,16 +58,21 @@ impl Parser<'_> {
                     _ => return Ok(l),
                 };
                 self.at += 1;
+                self.link()?;
                 l = Expr::Cmp(o, bx(l), bx(self.additive()?));
                 continue;
             }
             if self.kw("IS") {
+                self.link()?;
                 let not = self.kw("NOT");
                 self.need_kw("NULL")?;
                 l = Expr::IsNull(bx(l), not);
                 continue;
             }
             let not = self.is_kw("NOT") && ["BETWEEN", "IN", "LIKE"].iter().any(|w| self.is_kw_at(1, w)) && self.kw("NOT");
+            if ["BETWEEN", "IN", "LIKE"].iter().any(|w| self.is_kw(w)) {
+                self.link()?;
+            }
             if self.kw("BETWEEN") {
                 let lo = self.additive()?;
                 self.need_kw("AND")?;
@@ -104,6 +118,7 @@ impl Parser<'_> {
                     _ => return Ok(l),
                 };
                 p.at += 1;
+                p.link()?;
                 l = Expr::Arith(op, bx(l), bx(p.multiplicative()?));
             }
         })
@@ -119,6 +134,7 @@ impl Parser<'_> {
                 _ => return Ok(l),
             };
             self.at += 1;
+            self.link()?;
             l = Expr::Arith(op, bx(l), bx(self.unary()?));
         }
     }

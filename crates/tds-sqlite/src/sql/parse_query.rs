@@ -91,6 +91,7 @@ impl Parser<'_> {
             } else {
                 return Ok(l);
             };
+            self.link()?;
             let r = self.set_term()?;
             l = SetExpr::Op(op, Box::new(l), Box::new(r));
         }
@@ -253,6 +254,7 @@ impl Parser<'_> {
             } else {
                 return Ok(l);
             };
+            self.link()?;
             let right = self.table_ref()?;
             let on = if kind == "CROSS" {
                 None

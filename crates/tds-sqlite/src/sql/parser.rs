@@ -6,13 +6,17 @@ use super::types::{MAX, Ty};
 use crate::error::{SqlError, SqlResult};
 
 /// Deepest nesting of expressions, blocks and queries, so that no batch can exhaust the stack.
-pub(super) const DEPTH_MAX: usize = 128;
+pub(super) const DEPTH_MAX: usize = 64;
+/// Greatest height of a syntax tree: chains such as `1 + 1 + …` grow it without nesting in the text, and what walks the tree recurses.
+const HEIGHT_MAX: usize = 256;
 
 pub(super) struct Parser<'a> {
     pub(super) text: &'a str,
     pub(super) toks: Vec<Token>,
     pub(super) at: usize,
     pub(super) depth: usize,
+    /// A bound on the height of every tree parsed in the current nesting.
+    pub(super) height: usize,
 }
 
 /// Parses a batch.
@@ -20,7 +24,7 @@ pub(super) struct Parser<'a> {
 /// # Errors
 /// 102, 105, 113, 156 with the line of the offending token; 40510 for statements that are recognised but not served.
 pub fn parse_batch(text: &str) -> SqlResult<Vec<Stmt>> {
-    let mut p = Parser { text, toks: lex(text)?, at: 0, depth: 0 };
+    let mut p = Parser { text, toks: lex(text)?, at: 0, depth: 0, height: 0 };
     let mut out = Vec::new();
     loop {
         while p.op(";") {}
@@ -36,7 +40,7 @@ pub fn parse_batch(text: &str) -> SqlResult<Vec<Stmt>> {
 /// # Errors
 /// As [`parse_batch`].
 pub fn parse_params(text: &str) -> SqlResult<Vec<(String, Ty, bool)>> {
-    let mut p = Parser { text, toks: lex(text)?, at: 0, depth: 0 };
+    let mut p = Parser { text, toks: lex(text)?, at: 0, depth: 0, height: 0 };
     let mut out = Vec::new();
     while !matches!(p.peek(), Tok::End) {
         if !out.is_empty() {
@@ -319,17 +323,35 @@ impl Parser<'_> {
     /// A bounded recursion: every nesting construct goes through here.
     pub(super) fn nest<T>(&mut self, f: impl FnOnce(&mut Self) -> SqlResult<T>) -> SqlResult<T> {
         if self.depth >= DEPTH_MAX {
-            return Err(SqlError::new(
-                191,
-                "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into smaller queries.",
-            )
-            .class(15)
-            .at(self.line()));
+            return Err(self.too_deep());
         }
         self.depth += 1;
+        let beside = std::mem::take(&mut self.height);
         let out = f(self);
         self.depth -= 1;
+        self.height += 1;
+        self.height = self.height.max(beside);
         out
+    }
+
+    /// Parses a tree that stands beside its neighbours: the higher of them counts, not their sum.
+    pub(super) fn apart<T>(&mut self, f: impl FnOnce(&mut Self) -> SqlResult<T>) -> SqlResult<T> {
+        let beside = std::mem::take(&mut self.height);
+        let out = f(self);
+        self.height = self.height.max(beside);
+        out
+    }
+
+    /// One more link of a chain of operators, which makes the tree one higher.
+    pub(super) fn link(&mut self) -> SqlResult<()> {
+        self.height += 1;
+        if self.height > HEIGHT_MAX { Err(self.too_deep()) } else { Ok(()) }
+    }
+
+    fn too_deep(&self) -> SqlError {
+        SqlError::new(191, "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into smaller queries.")
+            .class(15)
+            .at(self.line())
     }
 
     fn int_arg(&mut self) -> SqlResult<u32> {

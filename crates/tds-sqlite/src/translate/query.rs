@@ -149,12 +149,11 @@ impl Tr<'_> {
         let rows: Vec<String> = typed
             .iter()
             .map(|r| {
-                let items: Vec<String> =
-                    r.iter().enumerate().map(|(i, x)| format!("{} AS c{}", self.conv(x, columns[i].ty), i + 1)).collect();
-                format!("SELECT {}", items.join(", "))
+                let items: Vec<String> = r.iter().zip(&columns).map(|(x, c)| self.conv(x, c.ty)).collect();
+                format!("({})", items.join(", "))
             })
             .collect();
-        Ok((rows.join(" UNION ALL "), columns))
+        Ok((rows_sql(&rows, width), columns))
     }
 
     fn select(&mut self, s: &Select, order: &[(Expr, bool)]) -> SqlResult<(String, Vec<OutColumn>)> {
@@ -394,19 +393,13 @@ impl Tr<'_> {
             self.cacheable = false;
             let columns: Vec<OutColumn> =
                 view.columns.iter().map(|(n, ty)| OutColumn { name: (*n).to_owned(), ty: *ty, nullable: true, identity: false }).collect();
-            let rows: Vec<String> = view
-                .rows
-                .iter()
-                .map(|r| {
-                    let items: Vec<String> = r.iter().enumerate().map(|(i, v)| format!("{} AS c{}", value_lit(v), i + 1)).collect();
-                    format!("SELECT {}", items.join(", "))
-                })
-                .collect();
+            let rows: Vec<String> =
+                view.rows.iter().map(|r| format!("({})", r.iter().map(value_lit).collect::<Vec<_>>().join(", "))).collect();
             let sql = if rows.is_empty() {
                 let items: Vec<String> = (1..=columns.len()).map(|i| format!("NULL AS c{i}")).collect();
                 format!("SELECT {} WHERE 0", items.join(", "))
             } else {
-                rows.join(" UNION ALL ")
+                rows_sql(&rows, columns.len())
             };
             self.add_source(shown, &sql_alias, columns, None)?;
             return Ok(format!("({sql}) AS {sql_alias}"));
@@ -416,6 +409,12 @@ impl Tr<'_> {
         self.add_source(shown, &sql_alias, table_columns(&t), Some(names))?;
         Ok(format!("{} AS {sql_alias}", t.quoted()))
     }
+}
+
+/// Rows as a query whose columns are c1, c2 …; VALUES, because SQLite bounds the members of a UNION.
+fn rows_sql(rows: &[String], width: usize) -> String {
+    let items: Vec<String> = (1..=width).map(|i| format!("column{i} AS c{i}")).collect();
+    format!("SELECT {} FROM (VALUES {})", items.join(", "), rows.join(", "))
 }
 
 fn rename(columns: &mut [OutColumn], names: &[String], alias: &str) -> SqlResult<()> {

@@ -126,8 +126,9 @@ fn parse_time(s: &str) -> Option<(i64, Option<i16>)> {
         (b, Some(0))
     } else if let Some(at) = s.rfind(['+', '-']) {
         let (h, m) = s[at + 1..].split_once(':')?;
-        let minutes = h.parse::<i16>().ok()? * 60 + m.parse::<i16>().ok()?;
-        if minutes > 840 {
+        let (h, m) = (h.parse::<u8>().ok()?, m.parse::<u8>().ok()?);
+        let minutes = i16::from(h) * 60 + i16::from(m);
+        if m > 59 || minutes > 840 {
             return None;
         }
         (&s[..at], Some(if s.as_bytes()[at] == b'-' { -minutes } else { minutes }))

@@ -124,3 +124,23 @@ async fn functions() {
     }
     assert_ne!(one::<tiberius::Uuid>(&mut c, "SELECT NEWID()").await, one::<tiberius::Uuid>(&mut c, "SELECT NEWID()").await);
 }
+
+#[tokio::test]
+async fn the_deepest_statements_that_parse_also_run() {
+    let rig = Rig::new().await;
+    let mut c = rig.client().await;
+    for (open, close) in [("(", ")"), ("ABS(", ")"), ("CASE WHEN 1 = 1 THEN ", " END"), ("- ", ""), ("(SELECT ", ")")] {
+        let mut n = 8;
+        while run(&mut c, &format!("SELECT {}1{}", open.repeat(n), close.repeat(n))).await.is_ok() {
+            n += 1;
+        }
+        assert!(n > 10, "{open}: {n}");
+        assert_eq!(code(&mut c, &format!("SELECT {}1{}", open.repeat(n), close.repeat(n))).await, 191, "{open}: {n}");
+    }
+    assert_eq!(one::<i32>(&mut c, &format!("SELECT 1{}", " + 1".repeat(200))).await, 201);
+    let views = format!("SELECT COUNT(*) FROM (VALUES {}(0)) AS v(x)", "(1), ".repeat(900));
+    assert_eq!(one::<i32>(&mut c, &views).await, 901);
+    let wide = format!("SELECT 7 WHERE 1 = 2{}", " OR 2 = 2 AND 3 = 3".repeat(3_000));
+    let answer = run(&mut c, &wide).await;
+    assert!(answer.is_ok(), "{answer:?}");
+}
