@@ -124,11 +124,11 @@ impl Facts {
                     self.endpoint_added.get_or_insert(now);
                 }
             }
-            EventKind::KubeEvent { uid, reason, .. } if VOLUME_READY.contains(&reason.as_str()) && !old.knows(uid) => {
-                if self.volume_ready.is_none() {
-                    self.volume_ready = Some(now);
-                    self.volume_source = EVENT_WATCH;
-                }
+            EventKind::KubeEvent { uid, reason, .. }
+                if self.volume_ready.is_none() && VOLUME_READY.contains(&reason.as_str()) && !old.knows(uid) =>
+            {
+                self.volume_ready = Some(now);
+                self.volume_source = EVENT_WATCH;
             }
             EventKind::Probe { stage, .. } => match stage {
                 // The last of each stage counts: a port that accepts and then refuses again did not come up yet.

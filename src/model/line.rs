@@ -111,7 +111,6 @@ fn put_signed(line: &mut Vec<u8>, number: i64) {
     put_unsigned(line, number.unsigned_abs());
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the remainder of a division by ten is a digit")]
 fn put_unsigned(line: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();

@@ -78,11 +78,11 @@ impl<W: Write> Live<W> {
                 self.outage_since_ns.get_or_insert(event.time_ns);
             }
             EventKind::Probe { stage: ProbeStage::Commit, .. } => self.outage_since_ns = None,
-            EventKind::FaultStarted { fault, .. } | EventKind::FaultRefused { fault, .. } => {
-                if self.planned.iter().any(|(id, _)| id == fault) {
-                    self.planned.retain(|(id, _)| id != fault);
-                    self.faults_done += 1;
-                }
+            EventKind::FaultStarted { fault, .. } | EventKind::FaultRefused { fault, .. }
+                if self.planned.iter().any(|(id, _)| id == fault) =>
+            {
+                self.planned.retain(|(id, _)| id != fault);
+                self.faults_done += 1;
             }
             _ => {}
         }

@@ -13,15 +13,14 @@ impl Draws {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
 
     /// A number from 0 to below `bound`, which is positive. The bias of the multiplication is below 2⁻³² for the bounds that are used here.
-    #[expect(clippy::cast_possible_truncation, reason = "the high half of the product of two 64-bit numbers fits")]
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -39,7 +38,7 @@ mod tests {
     fn a_stream_repeats_and_differs_from_its_neighbours() {
         let take = |seed, stream| {
             let mut draws = Draws::new(seed, stream);
-            [draws.next(), draws.next(), draws.next()]
+            [draws.draw(), draws.draw(), draws.draw()]
         };
         assert_eq!(take(7, 1), take(7, 1));
         assert_ne!(take(7, 1), take(7, 2));

@@ -31,7 +31,7 @@ impl Payload {
         let length = PAYLOAD_BYTES_MIN + usize::try_from(spread).unwrap_or(0);
         let mut bytes = [0; PAYLOAD_BYTES_MAX];
         for chunk in bytes[..length].chunks_mut(10) {
-            let mut bits = draws.next();
+            let mut bits = draws.draw();
             for byte in chunk {
                 *byte = LETTERS[usize::try_from(bits & 63).unwrap_or(0)];
                 bits >>= 6;

@@ -220,11 +220,11 @@ impl Load {
     pub async fn stop(mut self, within: Duration) -> LoadSummary {
         self.close();
         let cpu_ns = process_cpu_ns().saturating_sub(self.cpu_at_start_ns);
-        if let Some(mut ended) = self.clients_ended.take() {
-            if tokio::time::timeout(within, &mut ended).await.is_err() {
-                self.hall.cutoff.cancel();
-                let _ = ended.await;
-            }
+        if let Some(mut ended) = self.clients_ended.take()
+            && tokio::time::timeout(within, &mut ended).await.is_err()
+        {
+            self.hall.cutoff.cancel();
+            let _ = ended.await;
         }
         // Both have ended or are about to: the schedule's sleep is interrupted, the clients have said so.
         for thread in [self.schedule.take(), self.clients.take()].into_iter().flatten() {
