@@ -11,7 +11,7 @@ use crate::model::{
     Claim, ContainerSeen, ContainerState, Event, EventKind, IdentityMoment, Millis, PodChange, PodSeen, ServiceSeen, Verdict,
 };
 
-use super::model::{ClaimReport, FaultReport, ProofOp};
+use super::model::{ClaimReport, FaultReport};
 
 /// What the claims are judged by.
 pub(super) struct Exhibits<'a> {
@@ -332,10 +332,4 @@ fn back_in_time(expect: &Expect, exercises: &[Exercise<'_>], ruling: &mut Ruling
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Ops as a reader finds them again.
-pub(super) fn proof_op(line: &[u8]) -> Option<ProofOp> {
-    let op = crate::model::Op::parse(line).ok()?;
-    Some(ProofOp { index: op.index, time_ms: Millis::from_ns(op.time_ns), kind: op.kind, process: op.process, f: op.f.word().to_owned() })
 }

@@ -9,14 +9,14 @@ use thiserror::Error;
 use crate::check::{Bank, Check, Checker, Guarded, Ledger, guarded, single_writer, volume};
 use crate::experiment::{Plan, WorkloadKind};
 use crate::measure::{Episode, EpisodeRecorder, LatencyRecorder, Repeats};
-use crate::model::{Claim, Event, Outcome, Verdict};
+use crate::model::{Claim, Event, Millis, Op, Outcome, Verdict};
 
 use super::accounts;
-use super::claims::{Exhibits, claims, proof_op};
+use super::claims::{Exhibits, claims};
 use super::history::History;
 use super::honesty::{Record, reasons};
 use super::limits::limits;
-use super::model::{CheckReport, ClaimReport, Example, Recorded, Report, SCHEMA_VERSION};
+use super::model::{CheckReport, ClaimReport, Example, ProofOp, Recorded, Report, SCHEMA_VERSION, Schedule};
 use super::timeline::Timeline;
 
 /// Why a folder could not be judged at all.
@@ -84,8 +84,10 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
             Some(format!("the {what} cannot be trusted: {damage}"))
         })
         .collect();
-    let (doubts, notes) =
+    let (doubts, mut notes) =
         reasons(&Record { plan, events, faults: &faults, transitions: history.lines, commits: latency.commits(), damage, ended });
+    let schedule = accounts::schedule(events);
+    notes.extend(schedule.as_ref().and_then(lateness));
     let (verdict, reasons) = verdict(&claims, doubts);
     let run = accounts::run(events, plan);
     let limits = limits(plan, &run, events, &faults);
@@ -101,7 +103,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
         episodes: accounts::episodes(events, &episodes),
         faults,
         latency: latency.finish(history.open.still_open(), reconnect),
-        schedule: accounts::schedule(events),
+        schedule,
         recorded: Recorded {
             transitions: history.lines,
             unfinished_ops: history.open.still_open().count() as u64,
@@ -200,6 +202,26 @@ fn with_proof(checks: Vec<Check>, history: &History) -> io::Result<Vec<CheckRepo
                 .collect(),
         })
         .collect())
+}
+
+/// Ops as a reader finds them again.
+fn proof_op(line: &[u8]) -> Option<ProofOp> {
+    let op = Op::parse(line).ok()?;
+    Some(ProofOp { index: op.index, time_ms: Millis::from_ns(op.time_ns), kind: op.kind, process: op.process, f: op.f.word().to_owned() })
+}
+
+/// Beyond this the harness itself colours the response times.
+const LATE: Millis = Millis(2.0);
+
+/// Says so when the harness could not keep its own schedule.
+fn lateness(schedule: &Schedule) -> Option<String> {
+    let late = schedule.lateness;
+    (late.p99_ms > LATE).then(|| {
+        format!(
+            "the harness issued ops up to {} late (p99 {}), which response times contain; give it more CPU or a lower rate",
+            late.max_ms, late.p99_ms
+        )
+    })
 }
 
 /// What a run's folder may hold beside the report itself.

@@ -563,3 +563,17 @@ fn an_op_error_and_a_value_of_any_spelling_are_read() {
     let again = judge(folder.path(), &run.plan).expect("it can be judged");
     assert_eq!(first, again);
 }
+
+#[test]
+fn a_harness_that_is_late_says_so() {
+    let mut run = RunBuilder::passing();
+    run.edit(|kind| {
+        if let EventKind::LoadSummary { lateness_ns, .. } = kind {
+            *lateness_ns = [MS, 2 * MS, 3 * MS, 4 * MS, 5 * MS];
+        }
+        true
+    });
+    let report = run.judge();
+    assert_eq!(report.outcome(), Outcome::Pass);
+    assert!(report.notes[0].contains("5.00 ms late (p99 3.00 ms)"), "{:?}", report.notes);
+}

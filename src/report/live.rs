@@ -78,11 +78,10 @@ impl<W: Write> Live<W> {
                 self.outage_since_ns.get_or_insert(event.time_ns);
             }
             EventKind::Probe { stage: ProbeStage::Commit, .. } => self.outage_since_ns = None,
-            EventKind::FaultStarted { fault, .. } | EventKind::FaultRefused { fault, .. }
-                if self.planned.iter().any(|(id, _)| id == fault) =>
-            {
+            EventKind::FaultStarted { fault, .. } | EventKind::FaultRefused { fault, .. } => {
+                let before = self.planned.len();
                 self.planned.retain(|(id, _)| id != fault);
-                self.faults_done += 1;
+                self.faults_done += before - self.planned.len();
             }
             _ => {}
         }

@@ -50,6 +50,7 @@ pub fn terminal(report: &Report, width: usize, colour: bool) -> String {
     claims(&mut page, report);
     outages(&mut page, report);
     accounting(&mut page, report);
+    load(&mut page, report);
     list(&mut page, "What this run could not show", &report.limits);
     list(&mut page, "Notes", &report.notes);
     next(&mut page, report);
@@ -249,6 +250,37 @@ fn ledger(check: &CheckReport) -> String {
         count("duplicated"),
         count("altered"),
     )
+}
+
+fn load(page: &mut Page, report: &Report) {
+    page.title("Load");
+    let latency = &report.latency;
+    let response = &latency.response.ok;
+    let open = match response.censored {
+        0 => String::new(),
+        n => format!(", {n} never ended"),
+    };
+    page.text(
+        &format!(
+            "response p50 {}, p99 {}, longest {} (n = {}{open}); a new connection and its commit p50 {}, p99 {} (n = {})",
+            response.p50_ms,
+            response.p99_ms,
+            response.max_ms,
+            response.count,
+            latency.connect.p50_ms,
+            latency.connect.p99_ms,
+            latency.connect.count
+        ),
+        2,
+        4,
+    );
+    if let Some(schedule) = &report.schedule {
+        let text = format!(
+            "{} ops issued, late by {} at p99 and {} at worst; {:.1} µs of CPU an op",
+            schedule.issued, schedule.lateness.p99_ms, schedule.lateness.max_ms, schedule.cpu_per_op_us
+        );
+        page.text(&text, 2, 4);
+    }
 }
 
 fn list(page: &mut Page, title: &str, items: &[String]) {
