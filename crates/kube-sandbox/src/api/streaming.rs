@@ -152,6 +152,8 @@ impl Stream {
     }
 
     fn tick(&mut self) {
+        // Looking once more moves the position past what happened to other resources meanwhile.
+        self.drain();
         let position = self.watch.as_ref().map_or(0, Watch::position);
         if self.bookmarks {
             let line = self.bookmark(position, false);
