@@ -70,6 +70,11 @@ impl NodeControl for Node {
         self.signals.lock().unwrap().push(format!("{node} {container_id} {signal} {scope}"));
         Ok(())
     }
+
+    fn power(&self, node: &str, state: &str) -> Result<(), ApiError> {
+        self.signals.lock().unwrap().push(format!("{node} {state}"));
+        Ok(())
+    }
 }
 
 #[tokio::test]
@@ -109,6 +114,8 @@ async fn signals_reach_the_node() {
     assert_eq!(*node.signals.lock().unwrap(), ["n1 sandbox://abc SIGSTOP group"]);
     let (status, _) = bench.send("POST", path, &json_body, r#"{"signal":"SIGHUP"}"#).await;
     assert_eq!(status, 400);
+    let (status, _) = bench.send("POST", "/sandbox/v1/nodes/n1/power", &json_body, r#"{"state":"off"}"#).await;
+    assert_eq!((status, node.signals.lock().unwrap()[1].as_str()), (200, "n1 off"));
     let quiet = Bench::with(100, Hooks { node_control: Arc::new(NoNodes), logs: Arc::new(NoNodes) }).await;
     let (status, _) = quiet.send("POST", path, &json_body, r#"{"signal":"SIGKILL"}"#).await;
     assert_eq!(status, 404);

@@ -105,7 +105,7 @@ pub(super) fn check_change(resource: &Resource, old: &Value, new: &Value) -> Res
 
 fn content(resource: &Resource, object: &Value, report: &mut Report) {
     match resource.plural {
-        "pods" => pod::check("spec", &object["spec"], report),
+        "pods" => pod::check("spec", &object["spec"], &[], report),
         "deployments" => workload::deployment(object, report),
         "replicasets" => workload::replica_set(object, report),
         "statefulsets" => workload::stateful_set(object, report),

@@ -8,9 +8,10 @@ use super::super::metadata::text;
 use super::storage::quantity;
 use super::{Report, metadata};
 
-/// Checks a pod's spec at a path.
-pub(super) fn check(path: &str, spec: &Value, report: &mut Report) {
-    let volumes = volumes(path, spec, report);
+/// Checks a pod's spec at a path. `claims` are volumes that come from elsewhere: a StatefulSet's claim templates.
+pub(super) fn check(path: &str, spec: &Value, claims: &[&str], report: &mut Report) {
+    let mut volumes = volumes(path, spec, report);
+    volumes.extend(claims.iter().map(|claim| (*claim).to_owned()));
     let mut names = BTreeSet::new();
     for list in ["initContainers", "containers"] {
         for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {

@@ -18,7 +18,9 @@ fn controller(object: &Value, report: &mut Report) {
     if spec["selector"].is_object() && !equal.into_iter().all(|(key, value)| labels.get(key) == Some(value)) {
         report.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`");
     }
-    pod::check("spec.template.spec", &spec["template"]["spec"], report);
+    let templates = spec["volumeClaimTemplates"].as_array().into_iter().flatten();
+    let claims: Vec<&str> = templates.map(|claim| text(claim, "/metadata/name")).collect();
+    pod::check("spec.template.spec", &spec["template"]["spec"], &claims, report);
     let policy = &spec["template"]["spec"]["restartPolicy"];
     if matches!(policy.as_str(), Some("OnFailure" | "Never")) {
         report.one_of("spec.template.spec.restartPolicy", policy, &["Always"]);
