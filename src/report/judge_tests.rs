@@ -58,8 +58,8 @@ fn phases_sum_to_the_outage_in_the_report() {
             names,
             [
                 "first-error",
-                "endpoint-removed",
                 "old-container-gone",
+                "endpoint-removed",
                 "new-pod-created",
                 "scheduled",
                 "container-started",

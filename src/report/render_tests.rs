@@ -29,12 +29,12 @@ Claims
   not exercised and not expected: HA-1, HA-4
 
 Outages as clients saw them
-  pod-kill-1     650 ms  exnsccccccccccccccccccccccccccccccttttttttllllrrrrra===
-  pod-kill-2     650 ms  exnsccccccccccccccccccccccccccccccttttttttllllrrrrra===
-  e until the first error 10.0 ms, x endpoint removed 14.0 ms, n new pod created
-    15.0 ms, s scheduled 10.0 ms, c container started 350 ms, t first TCP 100
-    ms, l first login 50.0 ms, r ready 50.0 ms, a endpoint added 20.0 ms, =
-    first commit 31.0 ms (medians)
+  pod-kill-1     650 ms  eonsccccccccccccccccccccccccccccccttttttttllllrrrrra===
+  pod-kill-2     650 ms  eonsccccccccccccccccccccccccccccccttttttttllllrrrrra===
+  e until the first error 10.0 ms, x endpoint removed 5.00 ms, o old container
+    gone 9.00 ms, n new pod created 15.0 ms, s scheduled 10.0 ms, c container
+    started 350 ms, t first TCP 100 ms, l first login 50.0 ms, r ready 50.0 ms,
+    a endpoint added 20.0 ms, = first commit 31.0 ms (medians)
   median 650 ms, p99 650 ms, longest 650 ms (n = 2)
 
 Checks
