@@ -181,13 +181,13 @@ impl ClusterProvider for KindProvider {
         })
     }
 
-    fn freeze_node<'a>(&'a self, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
+    fn freeze_node<'a>(&'a self, _client: &'a kube::Client, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(
             async move { self.to_state(node, if frozen { "paused" } else { "running" }, if frozen { "pause" } else { "unpause" }).await },
         )
     }
 
-    fn power_node<'a>(&'a self, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
+    fn power_node<'a>(&'a self, _client: &'a kube::Client, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async move { self.to_state(node, if on { "running" } else { "exited" }, if on { "start" } else { "kill" }).await })
     }
 

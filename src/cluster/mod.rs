@@ -210,14 +210,14 @@ pub trait ClusterProvider: Send + Sync {
     }
 
     /// Freezes a node, or lets it go on.
-    fn freeze_node<'a>(&'a self, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let _ = (node, frozen);
+    fn freeze_node<'a>(&'a self, client: &'a kube::Client, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let _ = (client, node, frozen);
         Box::pin(async { Err(unsupported(Capability::FreezeNode)) })
     }
 
     /// Cuts a node's power, or gives it back.
-    fn power_node<'a>(&'a self, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let _ = (node, on);
+    fn power_node<'a>(&'a self, client: &'a kube::Client, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let _ = (client, node, on);
         Box::pin(async { Err(unsupported(Capability::PowerNode)) })
     }
 
@@ -255,5 +255,7 @@ pub fn provider_of_record(record: &ClusterRecord) -> Result<Arc<dyn ClusterProvi
 pub fn client(mut config: kube::Config) -> Result<kube::Client, ClusterError> {
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(Duration::from_secs(30));
+    // A refused eviction (429) must be seen and not retried behind our back.
+    config.default_retry = false;
     Ok(kube::Client::try_from(config)?)
 }

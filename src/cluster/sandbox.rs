@@ -153,7 +153,7 @@ impl ClusterProvider for SandboxProvider {
     }
 
     fn capabilities(&self) -> &'static [Capability] {
-        &[Capability::SignalContainer]
+        &[Capability::SignalContainer, Capability::FreezeNode, Capability::PowerNode]
     }
 
     fn signal_container<'a>(
@@ -163,13 +163,16 @@ impl ClusterProvider for SandboxProvider {
         container_id: &'a str,
         signal: Signal,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        Box::pin(async move {
-            let path = format!("/sandbox/v1/nodes/{node}/containers/{}/signal", bare_id(container_id));
-            let body = serde_json::json!({ "signal": signal.name(), "scope": "main" }).to_string().into_bytes();
-            let request = http::Request::post(path).header("content-type", "application/json").body(body);
-            client.request_text(request.map_err(kube::Error::HttpError)?).await?;
-            Ok(())
-        })
+        let path = format!("/sandbox/v1/nodes/{node}/containers/{}/signal", bare_id(container_id));
+        Box::pin(ask(client, path, serde_json::json!({ "signal": signal.name(), "scope": "main" })))
+    }
+
+    fn freeze_node<'a>(&'a self, client: &'a kube::Client, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(power(client, node, if frozen { "frozen" } else { "on" }))
+    }
+
+    fn power_node<'a>(&'a self, client: &'a kube::Client, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(power(client, node, if on { "on" } else { "off" }))
     }
 
     fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
@@ -184,6 +187,17 @@ impl ClusterProvider for SandboxProvider {
             Ok(())
         })
     }
+}
+
+/// Asks the sandbox for something that no Kubernetes API has.
+async fn ask(client: &kube::Client, path: String, body: serde_json::Value) -> Result<(), ClusterError> {
+    let request = http::Request::post(path).header("content-type", "application/json").body(body.to_string().into_bytes());
+    client.request_text(request.map_err(kube::Error::HttpError)?).await?;
+    Ok(())
+}
+
+async fn power(client: &kube::Client, node: &str, state: &str) -> Result<(), ClusterError> {
+    ask(client, format!("/sandbox/v1/nodes/{node}/power"), serde_json::json!({ "state": state })).await
 }
 
 /// A sandbox that `chaos cluster up` left standing.

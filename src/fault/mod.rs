@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 use thiserror::Error;
 
-use crate::cluster::{ClusterError, ClusterProvider};
+use crate::cluster::{Capability, ClusterError, ClusterProvider};
 use crate::experiment::FaultSpec;
 use crate::model::{ContainerSeen, FaultTarget, OwnerSeen, PodSeen};
 use crate::sql;
@@ -120,6 +120,16 @@ pub fn fault(spec: &FaultSpec) -> Box<dyn Fault> {
         FaultSpec::NodeDrain => Box::new(NodeDrain),
         FaultSpec::NodeFreeze { lasts } => Box::new(NodeOutage { how: Outage::Freeze, lasts: *lasts }),
         FaultSpec::NodePowerOff { lasts } => Box::new(NodeOutage { how: Outage::PowerOff, lasts: *lasts }),
+    }
+}
+
+/// What a fault needs of the provider beside the Kubernetes API.
+pub fn needs(spec: &FaultSpec) -> Option<Capability> {
+    match spec {
+        FaultSpec::PodKill { .. } | FaultSpec::PodEvict | FaultSpec::NodeDrain => None,
+        FaultSpec::ContainerCrash | FaultSpec::ProcessHang { .. } => Some(Capability::SignalContainer),
+        FaultSpec::NodeFreeze { .. } => Some(Capability::FreezeNode),
+        FaultSpec::NodePowerOff { .. } => Some(Capability::PowerNode),
     }
 }
 

@@ -36,8 +36,8 @@ pub struct NodeOutage {
 impl NodeOutage {
     async fn turn(self, site: &Site, node: &str, off: bool) -> Result<(), FaultError> {
         match self.how {
-            Outage::Freeze => site.provider.freeze_node(node, off).await?,
-            Outage::PowerOff => site.provider.power_node(node, !off).await?,
+            Outage::Freeze => site.provider.freeze_node(&site.client, node, off).await?,
+            Outage::PowerOff => site.provider.power_node(&site.client, node, !off).await?,
         }
         Ok(())
     }

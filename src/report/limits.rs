@@ -52,8 +52,9 @@ pub(super) fn limits(plan: &Plan, run: &RunReport, events: &[Event], faults: &[F
     let injected = faults.iter().filter(|f| f.injected_at_ms.is_some()).count();
     if injected < 20 {
         limits.push(format!(
-            "{injected} outages are few: with fewer than 20, anything that goes wrong once in a while can be missed, and the 99th \
-             percentile is simply the longest."
+            "{} few: with fewer than 20, anything that goes wrong once in a while can be missed, and the 99th \
+             percentile is simply the longest.",
+            if injected == 1 { "1 outage is".to_owned() } else { format!("{injected} outages are") }
         ));
     }
     let mut unsupported: Vec<&str> = events

@@ -6,8 +6,11 @@ use super::RunError;
 use super::phases::Run;
 use crate::experiment::PlannedFault;
 use crate::fault::{self, Fault, FaultError};
-use crate::model::{EventKind, FaultTarget};
+use crate::model::{EventKind, FaultTarget, LeakItem};
 use crate::workload::WORKLOAD_FS;
+
+/// How long the load goes on after the last recovery at the least: what was slow to come back must be seen to be back.
+const BASELINE_AFTER: Duration = Duration::from_secs(5);
 
 /// A fault that was injected and is not healed yet.
 pub(super) struct ActiveFault {
@@ -26,7 +29,8 @@ impl Run<'_> {
             tokio::time::sleep_until(began + planned.at).await;
             self.one_fault(planned).await?;
         }
-        tokio::time::sleep_until(began + plan.duration).await;
+        let baseline = tokio::time::Instant::now() + BASELINE_AFTER;
+        tokio::time::sleep_until((began + plan.duration).max(baseline)).await;
         Ok(())
     }
 
@@ -51,22 +55,18 @@ impl Run<'_> {
             prober.alert();
         }
         self.journal.intent(&planned.id, &format!("{}/{} uid {}", target.kind, target.name, target.uid), fault.undo(&target))?;
-        let injected_ns = self.clock.now_ns();
-        self.timeline.emit_at(
-            injected_ns,
-            EventKind::FaultStarted {
-                fault: planned.id.clone(),
-                kind: planned.spec.kind().to_owned(),
-                target: target.clone(),
-                parameters: planned.spec.parameters_in_words(),
-                reach: planned.spec.reach().to_owned(),
-            },
-        );
+        self.timeline.emit(EventKind::FaultStarted {
+            fault: planned.id.clone(),
+            kind: planned.spec.kind().to_owned(),
+            target: target.clone(),
+            parameters: planned.spec.parameters_in_words(),
+            reach: planned.spec.reach().to_owned(),
+        });
         self.active = Some(ActiveFault { id: planned.id.clone(), fault, target, healed: false });
-        self.inject_and_watch(planned, injected_ns).await
+        self.inject_and_watch(planned).await
     }
 
-    async fn inject_and_watch(&mut self, planned: &PlannedFault, injected_ns: u64) -> Result<(), RunError> {
+    async fn inject_and_watch(&mut self, planned: &PlannedFault) -> Result<(), RunError> {
         let id = planned.id.clone();
         let active = self.active.as_ref().ok_or_else(|| RunError::Bug("no fault is active".to_owned()))?;
         let (fault, target, site) = (&active.fault, &active.target, self.site()?);
@@ -85,32 +85,29 @@ impl Run<'_> {
         self.timeline.emit(EventKind::FaultInjected { fault: id.clone(), in_flight, since_last_ack_ns });
         let attestation = fault.attest(site, target, planned.recover_within).await;
         self.timeline.emit(EventKind::FaultAttested { fault: id.clone(), attested: attestation.attested, evidence: attestation.evidence });
-        let since_ns = match fault.lasts() {
-            // What lasts until it is healed cannot be recovered from before.
-            Some(lasts) => {
-                tokio::time::sleep_until(injected + lasts).await;
-                if let Some(prober) = &self.prober {
-                    prober.alert();
-                }
-                self.heal_active(false).await;
-                self.clock.now_ns()
+        // What lasts until it is healed cannot be recovered from before.
+        if let Some(lasts) = fault.lasts() {
+            tokio::time::sleep_until(injected + lasts).await;
+            if let Some(prober) = &self.prober {
+                prober.alert();
             }
-            None => injected_ns,
-        };
+            self.heal_active(false).await;
+        }
         let active = self.active.as_ref().ok_or_else(|| RunError::Bug("no fault is active".to_owned()))?;
-        let detail = self.recovered(active, since_ns, planned.recover_within).await.err().unwrap_or_default();
+        let detail = self.recovered(active, planned.recover_within).await.err().unwrap_or_default();
         self.timeline.emit(EventKind::FaultRecovered { fault: id, recovered: detail.is_empty(), detail });
         self.heal_active(true).await;
         Ok(())
     }
 
     /// Waits until the target serves again as the fault wants it, and for a commit through the Service.
-    async fn recovered(&self, active: &ActiveFault, since_ns: u64, within: Duration) -> Result<(), String> {
+    async fn recovered(&self, active: &ActiveFault, within: Duration) -> Result<(), String> {
         let site = self.site().map_err(|error| error.to_string())?;
         let serving = site.watch.until("a ready pod behind the Service", within, |state| active.fault.is_recovered(state, &active.target));
         serving.await.map_err(|error| error.to_string())?;
+        // A commit that was sent before may still have been the old server's.
         let sink = self.recorder.sink();
-        let committed = tokio::time::timeout(within, sink.acknowledged_after(since_ns));
+        let committed = tokio::time::timeout(within, sink.acknowledged_after(self.clock.now_ns()));
         committed
             .await
             .map_err(|_| format!("a ready pod is behind the Service, but no commit was acknowledged within {} s", within.as_secs()))?;
@@ -135,6 +132,8 @@ impl Run<'_> {
                 Err(error) => {
                     let message = format!("{} could not be healed: {error}; `chaos recover` tries again", active.id);
                     self.timeline.emit(EventKind::HarnessError { message });
+                    self.unhealed
+                        .push(LeakItem { what: format!("{} on {}", active.id, active.target.name), mend: "chaos recover".to_owned() });
                 }
             }
         }

@@ -22,7 +22,6 @@ use crate::report::Report;
 use crate::target::{NotSeen, TargetError};
 
 pub use phases::report_chain;
-pub use preflight::overlap_warning;
 pub use recover::{Recovery, recover};
 pub use timeline::Timeline;
 

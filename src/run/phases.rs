@@ -16,7 +16,7 @@ use super::{Finished, Keep, Options, RunError, folder};
 use crate::cluster::{self, ClusterProvider, ClusterRecord};
 use crate::experiment::{self, Named, Plan};
 use crate::fault::journal::{Entry, Journal, Undo};
-use crate::fault::{Fault, PodKill, Site};
+use crate::fault::{self, Fault, PodKill, Site};
 use crate::measure::{Clock, OpSink, Recorder};
 use crate::model::{EventKind, HarnessInfo, IdentityMoment, LeakItem, Outcome, Phase, RunInfo, Secret};
 use crate::report;
@@ -50,6 +50,8 @@ pub(super) struct Run<'a> {
     pub prober: Option<Prober>,
     pub active: Option<ActiveFault>,
     faults_began: bool,
+    /// Faults whose undoing failed: the journal stays open for them.
+    pub unhealed: Vec<LeakItem>,
     tasks: tokio::task::JoinSet<()>,
 }
 
@@ -114,6 +116,7 @@ impl<'a> Run<'a> {
             prober: None,
             active: None,
             faults_began: false,
+            unhealed: Vec::new(),
             tasks: tokio::task::JoinSet::new(),
         })
     }
@@ -418,17 +421,23 @@ impl<'a> Run<'a> {
     }
 
     async fn leaks(&self) -> Vec<LeakItem> {
+        let mut left = self.unhealed.clone();
         let Some(client) = &self.client else {
-            return Vec::new();
+            return left;
         };
         let item =
             |namespace: String| LeakItem { mend: format!("kubectl delete namespace {namespace}"), what: format!("namespace/{namespace}") };
         match target::namespaces_of(client, &self.id).await {
-            Ok(found) => found.into_iter().map(item).collect(),
+            Ok(found) => left.extend(found.into_iter().map(item)),
             // What cannot be looked at counts as left: the journal stays open for `chaos recover`.
-            Err(_) if self.namespace_uid.is_some() => vec![item(self.names.namespace.clone())],
-            Err(_) => Vec::new(),
+            Err(_) if self.namespace_uid.is_some() => left.push(item(self.names.namespace.clone())),
+            Err(_) => {}
         }
+        let cordoned = fault::cordoned_by(client, &self.id).await.unwrap_or_default();
+        left.extend(
+            cordoned.into_iter().map(|node| LeakItem { mend: format!("kubectl uncordon {node}"), what: format!("cordon of node/{node}") }),
+        );
+        left
     }
 
     pub(super) fn site(&self) -> Result<&Site, RunError> {

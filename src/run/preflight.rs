@@ -7,7 +7,8 @@ use kube::api::{Api, ListParams, PostParams};
 
 use super::RunError;
 use crate::cluster::{ClusterError, ClusterProvider, Entrance, ImageNeed};
-use crate::experiment::{AccessMode, Controller, Engine, FaultSpec, Grace, Plan};
+use crate::experiment::{self, Engine, Plan};
+use crate::fault;
 use crate::target::stand_in::{self, image};
 use crate::target::used_node_ports;
 
@@ -28,15 +29,29 @@ pub(super) async fn look(
     plan: &Plan,
     scratch: &std::path::Path,
 ) -> Result<Ground, RunError> {
+    capabilities(provider, plan)?;
     let version = client.apiserver_version().await.map_err(ClusterError::Api)?;
     permissions(client).await?;
     storage_class(client, plan).await?;
     let stand_in_image = engine_image(provider, plan, scratch).await?;
     let used = used_node_ports(client).await?;
     let entrances = provider.entrances(client, &used).await?;
-    let mut warnings: Vec<String> = overlap_warning(plan).into_iter().collect();
+    let mut warnings = experiment::cautions(plan);
     warnings.extend(few_nodes(client).await?);
     Ok(Ground { kubernetes_version: version.git_version, entrances, stand_in_image, warnings })
+}
+
+/// An experiment that needs what the provider cannot do is refused before anything is touched.
+fn capabilities(provider: &dyn ClusterProvider, plan: &Plan) -> Result<(), RunError> {
+    let missing = plan.faults.iter().find_map(|fault| {
+        let need = fault::needs(&fault.spec)?;
+        (!provider.capabilities().contains(&need))
+            .then(|| format!("{} needs {}, which this cluster's provider cannot do", fault.id, need.words()))
+    });
+    match missing {
+        None => Ok(()),
+        Some(what) => Err(RunError::Cluster(ClusterError::Unsupported { what, hint: "use a kind cluster: --cluster kind".to_owned() })),
+    }
 }
 
 /// Asks for each verb that the run will use, so that a refusal comes before anything is created.
@@ -151,28 +166,5 @@ async fn few_nodes(client: &kube::Client) -> Result<Option<String>, RunError> {
         })),
         1 => Ok(Some("only one node takes pods, so the target cannot move to another".to_owned())),
         _ => Ok(None),
-    }
-}
-
-/// Says whether two instances of the server can be on the claim at once, by construction.
-pub fn overlap_warning(plan: &Plan) -> Option<String> {
-    if plan.target.storage.access_mode == AccessMode::ReadWriteOncePod {
-        return None;
-    }
-    let forced = plan.faults.iter().any(|fault| match fault.spec {
-        FaultSpec::PodKill { grace: Grace::Of(grace) } => grace.is_zero(),
-        FaultSpec::PodKill { grace: Grace::Pod } | FaultSpec::PodEvict | FaultSpec::NodeDrain => plan.target.grace.is_zero(),
-        _ => false,
-    });
-    match plan.target.controller {
-        Controller::Deployment => Some(
-            "two instances can be on the claim at once: a Deployment's replacement starts while the old pod still terminates \
-             (a StatefulSet waits, ReadWriteOncePod forbids it)"
-                .to_owned(),
-        ),
-        Controller::StatefulSet if forced => Some(
-            "two instances can be on the claim at once: a forced deletion removes the object while the old process still lives".to_owned(),
-        ),
-        Controller::StatefulSet => None,
     }
 }

@@ -102,11 +102,11 @@ async fn undo_one(client: &kube::Client, provider: &dyn ClusterProvider, run: &s
             }
         }
         Undo::ThawNode { node } => {
-            provider.freeze_node(&node, false).await?;
+            provider.freeze_node(client, &node, false).await?;
             format!("node {node} runs")
         }
         Undo::PowerOnNode { node } => {
-            provider.power_node(&node, true).await?;
+            provider.power_node(client, &node, true).await?;
             format!("node {node} runs")
         }
     })
