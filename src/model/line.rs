@@ -116,6 +116,7 @@ fn put_unsigned(line: &mut Vec<u8>, mut number: u64) {
     let mut at = digits.len();
     loop {
         at -= 1;
+        // The remainder of a division by ten is a digit.
         digits[at] = b'0' + (number % 10) as u8;
         number /= 10;
         if number == 0 {
