@@ -114,12 +114,14 @@ struct Writer {
     opened: Instant,
     waiting: Vec<(oneshot::Sender<JobResult>, JobResult)>,
     broken: bool,
+    /// The last message has come: what is open is committed, and the writer ends.
+    closing: bool,
 }
 
 /// Runs the writer until [`Msg::Close`] or until every sender is gone.
 pub fn run(conn: Conn, rx: Receiver<Msg>, set: Settings) {
-    let mut w = Writer { conn, rx, set, open: false, opened: Instant::now(), waiting: vec![], broken: false };
-    while !w.broken {
+    let mut w = Writer { conn, rx, set, open: false, opened: Instant::now(), waiting: vec![], broken: false, closing: false };
+    while !w.broken && !w.closing {
         let Some(msg) = w.next() else { break };
         match msg {
             Msg::Auto(a) => w.group(*a),
@@ -196,7 +198,12 @@ impl Writer {
                     self.settle();
                     return self.explicit(reply);
                 }
-                Ok(Msg::Close) | Err(_) => break,
+                // Taken here, it is not seen by the loop that hands messages out, so it is remembered.
+                Ok(Msg::Close) => {
+                    self.closing = true;
+                    break;
+                }
+                Err(_) => break,
             }
         }
         self.settle();

@@ -63,8 +63,16 @@ impl Engine {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
+    /// Waits for the end of the process. One that does not end is a failure and not a test that hangs.
     fn exit(mut self) -> (Option<i32>, Vec<String>) {
-        let code = self.child.wait().unwrap().code();
+        let start = Instant::now();
+        let code = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status.code(),
+                None => assert!(start.elapsed() < Duration::from_secs(30), "the engine does not end"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
         let rest = std::mem::replace(&mut self.rest, std::thread::spawn(Vec::new));
         (code, rest.join().unwrap())
     }
@@ -72,6 +80,11 @@ impl Engine {
 
 /// Writers insert until the process is killed; returns the ids that were acknowledged.
 async fn write_until_killed(engine: Engine, writers: i64, round: i64, enough: usize) -> BTreeSet<i64> {
+    write_until(engine, "-KILL", writers, round, enough).await.0
+}
+
+/// Writers insert until the process ends by a signal; returns the ids that were acknowledged, and its exit code.
+async fn write_until(engine: Engine, signal: &str, writers: i64, round: i64, enough: usize) -> (BTreeSet<i64>, Option<i32>) {
     let acked = Arc::new(Mutex::new(BTreeSet::new()));
     let mut tasks = Vec::new();
     for w in 0..writers {
@@ -97,14 +110,14 @@ async fn write_until_killed(engine: Engine, writers: i64, round: i64, enough: us
     while acked.lock().unwrap().len() < enough && start.elapsed() < Duration::from_secs(60) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    engine.signal("-KILL");
-    engine.exit();
+    engine.signal(signal);
+    let (code, _) = engine.exit();
     for t in tasks {
         t.await.unwrap();
     }
     let set = acked.lock().unwrap().clone();
     assert!(set.len() >= enough, "only {} commits in a minute", set.len());
-    set
+    (set, code)
 }
 
 async fn found(port: u16) -> BTreeSet<i64> {
@@ -134,6 +147,23 @@ async fn sigkill_loses_nothing_acknowledged() {
     }
     let mut c = connect(engine.port, "chaos", NotSupported).await.unwrap();
     run(&mut c, "DBCC CHECKDB (N'chaos') WITH NO_INFOMSGS").await.unwrap();
+}
+
+/// The order to end arrives among inserts, wherever in a group of them it falls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_ends_cleanly_and_loses_nothing_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = Engine::start(dir.path(), &["--tls", "off"]);
+    prepare(engine.port).await;
+    let mut acked = BTreeSet::new();
+    for round in 0..4 {
+        let (set, code) = write_until(engine, "-TERM", 16, round, 100).await;
+        assert_eq!(code, Some(0), "round {round}");
+        acked.extend(set);
+        engine = Engine::start(dir.path(), &["--tls", "off"]);
+        let there = found(engine.port).await;
+        assert!(acked.is_subset(&there), "round {round}: lost {:?}", acked.difference(&there).take(10).collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
