@@ -79,7 +79,7 @@ fn log_file(folder: &Path) -> Result<std::fs::File, ClusterError> {
 fn serve_command(folder: &Path, lifeline: bool) -> Result<Command, ClusterError> {
     let program = std::env::current_exe().map_err(not_started)?;
     let mut command = Command::new(&program);
-    command.args(["sandbox", "serve", "--dir"]).arg(folder).arg("--image").arg(stand_in::sandbox_image(&program));
+    command.args(["sandbox", "serve", "--dir"]).arg(folder).arg("--image").arg(stand_in::sandbox_image());
     if lifeline {
         command.arg("--lifeline");
     }

@@ -63,10 +63,14 @@ fn parse(mut arguments: impl Iterator<Item = String>, again: &[&str]) -> Result<
     Ok(Options { config, lifeline })
 }
 
-/// `NAME=PROGRAM [ARG]…`, split at spaces.
+/// `NAME=PROGRAM [ARG]…`, split at spaces. The program `@` is this very one, whose path may have spaces in it.
 fn image(text: &str) -> Result<Image, String> {
     let (name, command) = text.split_once('=').ok_or_else(|| format!("--image {text:?} is not NAME=COMMAND"))?;
-    let command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    let mut command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    if let Some(program) = command.first_mut().filter(|program| *program == "@") {
+        let own = std::env::current_exe().map_err(|error| format!("the path of this program is not known: {error}"))?;
+        *program = own.display().to_string();
+    }
     if name.is_empty() || command.is_empty() {
         return Err(format!("--image {text:?} is not NAME=COMMAND"));
     }
