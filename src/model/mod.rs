@@ -11,20 +11,24 @@ mod op;
 mod pair;
 mod scan;
 mod secret;
+mod seen;
 mod sink;
 mod units;
 mod verdict;
 
 pub use claim::Claim;
 pub use event::{
-    ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo, Event, EventKind, FactOutcome,
-    FaultTarget, HarnessInfo, IdentityMoment, LeakItem, OwnerSeen, Phase, PodChange, PodSeen, ProbeStage, Provider, RunInfo, ServiceSeen,
-    TargetIdentity, TerminatedSeen,
+    EngineFact, EngineInfo, Event, EventKind, FactOutcome, FaultTarget, HarnessInfo, IdentityMoment, LeakItem, Phase, ProbeStage, Provider,
+    RunInfo,
 };
 pub use op::{Digest, ErrorKind, F, Op, OpError, OpType, ParseOpError, ProcessId, Value};
 pub use pair::{Begun, OpenOps};
 pub use scan::{ErrorView, OpView, Scanner, ValueView};
 pub use secret::Secret;
+pub use seen::{
+    ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, OwnerSeen, PodChange, PodSeen, ServiceSeen, TargetIdentity,
+    TerminatedSeen,
+};
 pub use sink::EventSink;
 pub use units::{Millis, Rate, UnitError, format_duration, parse_duration, parse_quantity, parse_rate};
 pub use verdict::{Outcome, Verdict};
