@@ -1,6 +1,6 @@
 //! How long the judgement of a recorded run takes, and how much memory: 10⁵, 10⁶ and 10⁷ ops.
 //!
-//! `cargo bench --bench ledger_check` writes a history of each size to a temporary folder and judges it. The bounds are those of issue 3: ten million ops in under
+//! `cargo bench --bench ledger_check` writes a history of each size to a temporary folder and judges it. The bounds: ten million ops in under
 //! 10 s and 500 MB. Sizes can be given as arguments. Each size runs in a process of its own, since the peak of a process never falls.
 
 use std::collections::{BTreeMap, BTreeSet};

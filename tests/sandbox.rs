@@ -249,6 +249,58 @@ fn reports_that_cannot_be_written_are_69_before_anything_is_started() {
     bench.assert_no_process();
 }
 
+/// Whether any node of the standing sandbox carries a cordon, as `kubectl` tells; none where it is not installed.
+fn cordoned(bench: &Bench) -> Option<bool> {
+    let kubeconfig = bench.folder.path().join("state/sqledge-chaos/sandbox/test/kubeconfig");
+    let listed = Command::new("kubectl")
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(["get", "nodes", "-o", "jsonpath={.items[*].spec.unschedulable}"])
+        .output()
+        .ok()?;
+    assert!(listed.status.success(), "{}", said(&listed));
+    Some(String::from_utf8_lossy(&listed.stdout).contains("true"))
+}
+
+#[test]
+fn a_drain_that_is_cut_short_leaves_no_cordon() {
+    let bench = Bench::new(&experiment(
+        "  - node-drain:\n    at: 1s\n    repeat: 20\n    every: 5s\n",
+        "  storage: { size: 64Mi, class: shared }\n",
+    ));
+    let up = bench.chaos(&["cluster", "up", "sandbox:test"]).output().unwrap();
+    assert_eq!(up.status.code(), Some(0), "{}", said(&up));
+    let start = || {
+        let mut command = bench.chaos(&["run", "experiment.yaml", "--cluster", "sandbox:test"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+
+    // Interrupted: the run itself heals.
+    let child = start();
+    bench.wait_for("fault-started");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert_ne!(cordoned(&bench), Some(true));
+    assert!(fs::read_to_string(bench.latest().join("journal.jsonl")).unwrap().contains("\"closed\""));
+
+    // Killed: what it left is put right by its journal.
+    fs::remove_file(bench.folder.path().join("reports/latest")).unwrap();
+    let mut child = start();
+    bench.wait_for("fault-injected");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_ne!(cordoned(&bench), Some(false), "a drained node is cordoned until its fault is healed");
+    let recover = bench.chaos(&["recover"]).output().unwrap();
+    let after = cordoned(&bench);
+    let down = bench.chaos(&["cluster", "down", "sandbox:test"]).output().unwrap();
+    assert_eq!(recover.status.code(), Some(0), "{}", said(&recover));
+    assert!(String::from_utf8_lossy(&recover.stdout).contains("is uncordoned"), "{}", said(&recover));
+    assert_ne!(after, Some(true));
+    assert_eq!(down.status.code(), Some(0), "{}", said(&down));
+}
+
 #[test]
 fn a_standing_sandbox_is_used_by_kubectl_and_by_runs() {
     let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n", ""));

@@ -21,7 +21,7 @@ impl Recover {
     }
 
     async fn run(self, streams: &mut Streams<'_>) -> CommandResult {
-        let recoveries = run::recover(&self.reports).await.map_err(|error| Failure::unavailable(run::report_chain(&error)))?;
+        let recoveries = run::recover(&self.reports).await.map_err(|error| Failure::unavailable(run::with_causes(&error)))?;
         let mut exit = Exit::Pass;
         if recoveries.is_empty() {
             writeln!(streams.out, "nothing to recover: every run under {} is closed", self.reports.display())?;

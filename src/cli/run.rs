@@ -163,7 +163,7 @@ fn exit_of_error(error: &RunError) -> Exit {
 }
 
 fn tell_error(error: &RunError, streams: &mut Streams<'_>) -> Result<(), Failure> {
-    writeln!(streams.err, "error: {}", run::report_chain(error))?;
+    writeln!(streams.err, "error: {}", run::with_causes(error))?;
     if let Some(hint) = error.hint() {
         writeln!(streams.err, "  try: {hint}")?;
     }

@@ -67,9 +67,6 @@ pub enum FaultError {
     /// The provider failed.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The undo could not be saved, so nothing was injected.
-    #[error("the journal cannot be written, so nothing was injected: {0}")]
-    Journal(#[from] std::io::Error),
     /// Something that had to be seen was not.
     #[error(transparent)]
     NotSeen(#[from] NotSeen),

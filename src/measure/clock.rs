@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -23,11 +23,6 @@ impl Clock {
     /// The instant's nanoseconds since the run's start; 0 for an instant before it.
     pub fn ns_at(&self, instant: Instant) -> u64 {
         u64::try_from(instant.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// The instant that lies that many nanoseconds after the run's start.
-    pub fn instant_at(&self, ns: u64) -> Instant {
-        self.start + Duration::from_nanos(ns)
     }
 
     /// The wall-clock time of the run's start.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::RunError;
 use super::phases::Run;
 use crate::experiment::PlannedFault;
-use crate::fault::{self, Fault, FaultError};
+use crate::fault::{self, Fault};
 use crate::model::{EventKind, FaultTarget, LeakItem};
 use crate::workload::WORKLOAD_FS;
 
@@ -39,7 +39,7 @@ impl Run<'_> {
         let within = planned.recover_within;
         let refused = |error: &dyn std::fmt::Display| EventKind::FaultRefused { fault: planned.id.clone(), reason: error.to_string() };
         let fault = fault::fault(&planned.spec);
-        let ready = self.site()?.watch.until("a ready pod behind the Service", within, |state| state.serving().is_some()).await;
+        let ready = self.site()?.watch.until_serving(within).await;
         if let Err(error) = ready {
             self.timeline.emit(refused(&error));
             return Ok(());
@@ -73,13 +73,10 @@ impl Run<'_> {
         let in_flight = u32::try_from(self.recorder.sink().counts(&WORKLOAD_FS).in_flight).unwrap_or(u32::MAX);
         let since_last_ack_ns = self.recorder.sink().last_ok_ns().map(|ack_ns| self.clock.now_ns().saturating_sub(ack_ns));
         if let Err(error) = fault.inject(site, target).await {
-            self.timeline.emit(EventKind::FaultRefused { fault: id.clone(), reason: error.to_string() });
-            self.journal.undone(&id, "not injected")?;
-            self.active = None;
-            return match error {
-                FaultError::Journal(error) => Err(error.into()),
-                _ => Ok(()),
-            };
+            self.timeline.emit(EventKind::FaultRefused { fault: id, reason: error.to_string() });
+            // Half of it may have been made: a drain cordons before it evicts.
+            self.heal_active(true).await;
+            return Ok(());
         }
         let injected = tokio::time::Instant::now();
         self.timeline.emit(EventKind::FaultInjected { fault: id.clone(), in_flight, since_last_ack_ns });
@@ -114,31 +111,37 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Heals the active fault, if there is one and it is not healed yet; `last` forgets it.
+    /// Heals the active fault, if there is one and it is not healed yet; `last` forgets it, and calls what could not be healed left behind.
+    ///
+    /// Until the healing has ended the fault stays the active one: this may be dropped half-way by an interrupt, and the way out heals again.
     pub(super) async fn heal_active(&mut self, last: bool) {
-        let (Some(mut active), Some(site)) = (self.active.take(), &self.site) else {
+        let (Some(active), Some(site)) = (&self.active, &self.site) else {
             return;
         };
-        if !active.healed {
-            match active.fault.heal(site, &active.target).await {
-                Ok(detail) => {
-                    active.healed = true;
-                    let noted = self.journal.undone(&active.id, &detail);
-                    self.timeline.emit(EventKind::FaultHealed { fault: active.id.clone(), detail });
-                    if let Err(error) = noted {
-                        self.timeline.emit(EventKind::HarnessError { message: format!("the journal cannot be written: {error}") });
-                    }
+        let healed = if active.healed { Ok(None) } else { active.fault.heal(site, &active.target).await.map(Some) };
+        let (id, target) = (active.id.clone(), active.target.name.clone());
+        match healed {
+            Ok(None) => {}
+            Ok(Some(detail)) => {
+                let noted = self.journal.undone(&id, &detail);
+                self.timeline.emit(EventKind::FaultHealed { fault: id, detail });
+                if let Err(error) = noted {
+                    self.timeline.emit(EventKind::HarnessError { message: format!("the journal cannot be written: {error}") });
                 }
-                Err(error) => {
-                    let message = format!("{} could not be healed: {error}; `chaos recover` tries again", active.id);
-                    self.timeline.emit(EventKind::HarnessError { message });
-                    self.unhealed
-                        .push(LeakItem { what: format!("{} on {}", active.id, active.target.name), mend: "chaos recover".to_owned() });
+                if let Some(active) = &mut self.active {
+                    active.healed = true;
+                }
+            }
+            Err(error) => {
+                let message = format!("{id} could not be healed: {error}");
+                self.timeline.emit(EventKind::HarnessError { message });
+                if last {
+                    self.unhealed.push(LeakItem { what: format!("{id} on {target}"), mend: "chaos recover".to_owned() });
                 }
             }
         }
-        if !last {
-            self.active = Some(active);
+        if last {
+            self.active = None;
         }
     }
 }

@@ -11,6 +11,7 @@ mod recover;
 mod timeline;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -21,9 +22,12 @@ use crate::model::{EventSink, LeakItem};
 use crate::report::Report;
 use crate::target::{NotSeen, TargetError};
 
-pub use phases::report_chain;
+pub use phases::with_causes;
 pub use recover::{Recovery, recover};
 pub use timeline::Timeline;
+
+/// How long a namespace may take to go: its volumes go with it.
+const CLEAN_UP_WITHIN: Duration = Duration::from_secs(180);
 
 /// What is left in the cluster when a run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

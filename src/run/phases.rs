@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::faults::ActiveFault;
 use super::preflight::{self, Ground};
 use super::timeline::Timeline;
-use super::{Finished, Keep, Options, RunError, folder};
+use super::{CLEAN_UP_WITHIN, Finished, Keep, Options, RunError, folder};
 use crate::cluster::{self, ClusterProvider, ClusterRecord};
 use crate::experiment::{self, Named, Plan};
 use crate::fault::journal::{Entry, Journal, Undo};
@@ -25,7 +25,6 @@ use crate::target::{self, Manifests, Names, Profile, Watch};
 use crate::workload::{self, Load, Prober, WORKLOAD_FS};
 
 const PREFLIGHT_WITHIN: Duration = Duration::from_secs(600);
-const CLEAN_UP_WITHIN: Duration = Duration::from_secs(180);
 const STEADY_WITHIN: Duration = Duration::from_secs(60);
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(600);
 const NAMESPACE_STEP: &str = "namespace";
@@ -44,7 +43,8 @@ pub(super) struct Run<'a> {
     keep: Keep,
     provider: Arc<dyn ClusterProvider>,
     client: Option<kube::Client>,
-    namespace_uid: Option<String>,
+    /// Whether the API server was asked to create anything.
+    created: bool,
     pub site: Option<Site>,
     pub load: Option<Load>,
     pub prober: Option<Prober>,
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
             keep: options.keep,
             provider,
             client: None,
-            namespace_uid: None,
+            created: false,
             site: None,
             load: None,
             prober: None,
@@ -145,8 +145,8 @@ impl<'a> Run<'a> {
         self.done(Phase::Faults, result, |()| String::new())?;
 
         self.phase(Phase::Quiesce);
-        let result = self.quiesce().await;
-        self.done(Phase::Quiesce, result, |()| String::new())?;
+        self.quiesce(self.plan.workload.op_timeout + Duration::from_secs(5)).await;
+        self.done(Phase::Quiesce, Ok(()), |()| String::new())?;
 
         if self.plan.cold_read {
             self.phase(Phase::ColdRestart);
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
         };
         let (ok, detail) = match &result {
             Ok(value) => (true, detail(value)),
-            Err(error) => (false, report_chain(error)),
+            Err(error) => (false, with_causes(error)),
         };
         self.timeline.emit(EventKind::PhaseFinished { phase, ok, detail });
         result
@@ -194,11 +194,11 @@ impl<'a> Run<'a> {
         let password = Secret::new(format!("Aa1-{}", folder::random_word(24)));
         let undo = Undo::DeleteNamespace { namespace: self.names.namespace.clone() };
         self.journal.intent(NAMESPACE_STEP, &format!("namespace/{}", self.names.namespace), undo)?;
-        let deployed = target::create(&client, &self.names, &ground.entrances, |node_port| {
+        self.created = true;
+        let address = target::create(&client, &self.names, &ground.entrances, |node_port| {
             Manifests::new(&self.names, &self.id, &self.plan.target, &profile, &password, node_port)
         })
         .await?;
-        self.namespace_uid = Some(deployed.namespace_uid);
 
         let timeline = self.timeline.clone();
         let emit: target::Emit = Arc::new(move |kind| timeline.emit(kind));
@@ -211,7 +211,7 @@ impl<'a> Run<'a> {
             }
         });
         let sql = sql::Target {
-            address: deployed.address.clone(),
+            address: address.clone(),
             user: "sa".to_owned(),
             password,
             database: workload::DATABASE.to_owned(),
@@ -226,8 +226,8 @@ impl<'a> Run<'a> {
             pod_grace: self.plan.target.grace,
             run: self.id.clone(),
         });
-        site.watch.until("a ready pod behind the Service", self.plan.target.ready_within, |state| state.serving().is_some()).await?;
-        Ok(deployed.address)
+        site.watch.until_serving(self.plan.target.ready_within).await?;
+        Ok(address)
     }
 
     /// The hypothesis must hold before any fault: the engine answers, a row that is written can be read, and we know who and where everything is.
@@ -269,7 +269,7 @@ impl<'a> Run<'a> {
             }
         }
         let site = self.site()?;
-        let state = site.watch.until("a ready pod behind the Service", STEADY_WITHIN, |state| state.serving().is_some()).await?;
+        let state = site.watch.until_serving(STEADY_WITHIN).await?;
         let identity = target::identify(&site.client, &site.names, self.plan.target.controller, &sql.address, &state).await?;
         self.timeline.emit(EventKind::TargetIdentified { moment, identity });
         Ok(())
@@ -291,15 +291,15 @@ impl<'a> Run<'a> {
         Ok(acknowledged)
     }
 
-    async fn quiesce(&mut self) -> Result<(), RunError> {
+    /// Ends prober and load; ops in flight have this long to come back.
+    async fn quiesce(&mut self, within: Duration) {
         if let Some(prober) = self.prober.take() {
             prober.stop().await;
         }
         if let Some(load) = self.load.take() {
-            let summary = load.stop(self.plan.workload.op_timeout + Duration::from_secs(5)).await;
+            let summary = load.stop(within).await;
             self.timeline.emit(summary.event());
         }
-        Ok(())
     }
 
     /// Kills the database pod once more, so that the final read is served by a process that acknowledged nothing.
@@ -308,7 +308,7 @@ impl<'a> Run<'a> {
         let site = self.site()?;
         let kill = PodKill { grace: experiment::Grace::Of(Duration::ZERO) };
         let refused = |error: crate::fault::FaultError| RunError::Engine(format!("cold restart: {error}"));
-        site.watch.until("a ready pod behind the Service", within, |state| state.serving().is_some()).await?;
+        site.watch.until_serving(within).await?;
         let target = kill.resolve(site).await.map_err(refused)?;
         self.journal.intent("cold-restart", &format!("pod/{}", target.name), kill.undo(&target))?;
         kill.inject(site, &target).await.map_err(refused)?;
@@ -335,14 +335,9 @@ impl<'a> Run<'a> {
         if matches!(error, Some(RunError::Interrupted)) {
             self.timeline.emit(EventKind::Interrupted { signal: "interrupt".to_owned() });
         }
-        if let Some(prober) = self.prober.take() {
-            prober.stop().await;
-        }
-        if let Some(load) = self.load.take() {
-            let summary = load.stop(Duration::from_secs(2)).await;
-            self.timeline.emit(summary.event());
-        }
+        self.quiesce(Duration::from_secs(2)).await;
         self.heal_active(true).await;
+        // Joining the recorder's thread blocks, so it has nothing left to write by then.
         self.recorder.flush().await;
         if let Err(why) = self.recorder.finish() {
             self.timeline.emit(EventKind::HarnessError { message: format!("the history is not complete: {why}") });
@@ -392,7 +387,7 @@ impl<'a> Run<'a> {
             (Some(client), false) => match target::delete_namespace(client, &namespace, &self.id, CLEAN_UP_WITHIN).await {
                 Ok(true) => Ok(format!("namespace {namespace} is gone")),
                 Ok(false) => Ok("nothing was created".to_owned()),
-                Err(error) => Err(report_chain(&error)),
+                Err(error) => Err(with_causes(&error)),
             },
         };
         let ok = detail.is_ok();
@@ -430,7 +425,7 @@ impl<'a> Run<'a> {
         match target::namespaces_of(client, &self.id).await {
             Ok(found) => left.extend(found.into_iter().map(item)),
             // What cannot be looked at counts as left: the journal stays open for `chaos recover`.
-            Err(_) if self.namespace_uid.is_some() => left.push(item(self.names.namespace.clone())),
+            Err(_) if self.created => left.push(item(self.names.namespace.clone())),
             Err(_) => {}
         }
         let cordoned = fault::cordoned_by(client, &self.id).await.unwrap_or_default();
@@ -473,7 +468,7 @@ fn late<T>(result: Result<Result<T, RunError>, tokio::time::error::Elapsed>, wha
 }
 
 /// An error and its causes in one line.
-pub fn report_chain(error: &dyn std::error::Error) -> String {
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

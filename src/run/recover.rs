@@ -1,17 +1,16 @@
 //! Puts right what a killed harness left: replays the journals of runs that are not alive and not closed.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::RunError;
-use super::phases::report_chain;
+use super::phases::with_causes;
+use super::{CLEAN_UP_WITHIN, RunError};
 use crate::cluster::{self, ClusterError, ClusterProvider, Signal};
-use crate::fault;
-use crate::fault::journal::{self, Entry, Journal, Undo};
+use crate::fault::{
+    self,
+    journal::{self, Entry, Journal, Undo},
+};
 use crate::model::Provider;
 use crate::target;
-
-const CLEAN_UP_WITHIN: Duration = Duration::from_secs(180);
 
 /// What was done about one journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub async fn recover(reports: &Path) -> Result<Vec<Recovery>, RunError> {
         }
         recoveries.push(match replay(&journal, &entries).await {
             Ok(done) => Recovery::Undone { journal: path, done },
-            Err(error) => Recovery::Failed { journal: path, why: report_chain(&error) },
+            Err(error) => Recovery::Failed { journal: path, why: with_causes(&error) },
         });
     }
     Ok(recoveries)

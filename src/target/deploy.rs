@@ -36,26 +36,17 @@ pub enum TargetError {
     },
 }
 
-/// A created target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployed {
-    /// Its namespace's uid.
-    pub namespace_uid: String,
-    /// Where its Service is reached.
-    pub address: String,
-}
-
 /// Creates the namespace and everything in it. `manifests` builds the objects for a node port; entrances are tried in order, since a port may be taken
-/// between the question and the creation.
+/// between the question and the creation. Returns where the Service is reached.
 pub async fn create(
     client: &Client,
     names: &Names,
     entrances: &[Entrance],
     manifests: impl Fn(Option<u16>) -> Manifests,
-) -> Result<Deployed, TargetError> {
+) -> Result<String, TargetError> {
     let parameters = PostParams::default();
     let objects = manifests(None);
-    let namespace = Api::<Namespace>::all(client.clone()).create(&parameters, &objects.namespace).await?;
+    Api::<Namespace>::all(client.clone()).create(&parameters, &objects.namespace).await?;
     let inside = names.namespace.as_str();
     Api::namespaced(client.clone(), inside).create(&parameters, &objects.secret).await?;
     if let Some(claim) = &objects.claim {
@@ -85,7 +76,7 @@ pub async fn create(
             Api::namespaced(client.clone(), inside).create(&parameters, set.as_ref()).await?;
         }
     }
-    Ok(Deployed { namespace_uid: namespace.metadata.uid.unwrap_or_default(), address })
+    Ok(address)
 }
 
 /// Node ports that Services of the cluster have.

@@ -9,7 +9,7 @@ pub mod stand_in;
 mod state;
 mod watch;
 
-pub use deploy::{Deployed, TargetError, create, delete_namespace, namespaces_of, used_node_ports};
+pub use deploy::{TargetError, create, delete_namespace, namespaces_of, used_node_ports};
 pub use identity::identify;
 pub use logs::follow;
 pub use manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};

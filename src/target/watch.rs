@@ -52,6 +52,11 @@ impl Watch {
         self.state.clone()
     }
 
+    /// Waits until a ready pod is behind the Service.
+    pub async fn until_serving(&self, within: Duration) -> Result<TargetState, NotSeen> {
+        self.until("a ready pod behind the Service", within, |state| state.serving().is_some()).await
+    }
+
     /// Waits until the state is as wanted.
     pub async fn until(&self, what: &str, within: Duration, wanted: impl FnMut(&TargetState) -> bool) -> Result<TargetState, NotSeen> {
         let mut state = self.state.clone();

@@ -111,19 +111,6 @@ pub struct Progress {
     pub first_error_ns: Option<u64>,
 }
 
-impl Progress {
-    /// The event for the time since an earlier look.
-    pub fn throughput_since(&self, earlier: &Progress) -> EventKind {
-        EventKind::Throughput {
-            due: self.due.saturating_sub(earlier.due),
-            ok: self.counts.ok.saturating_sub(earlier.counts.ok),
-            fail: self.counts.fail.saturating_sub(earlier.counts.fail),
-            info: self.counts.info.saturating_sub(earlier.counts.info),
-            in_flight: self.counts.in_flight,
-        }
-    }
-}
-
 /// What the load was, all in all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadSummary {
