@@ -20,7 +20,7 @@ fn annotate(object: &mut Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn recreate_makes_no_new_pod_before_the_old_ones_are_gone() {
+async fn recreate_makes_no_new_pod_before_the_old_ones_have_ended() {
     let rig = Rig::start();
     rig.deploy(&["--term-delay-ms", "700"], |_| ());
     let old = rig.ready_pod(&[]).await;
@@ -29,10 +29,15 @@ async fn recreate_makes_no_new_pod_before_the_old_ones_are_gone() {
     let new = rig.ready_pod(&[uid(&old)]).await;
     let mut order = Vec::new();
     while let Some(event) = watch.try_next().unwrap() {
-        order.push((event.kind.as_str(), uid(&event.object).to_owned()));
+        order.push((event.kind.as_str(), uid(&event.object).to_owned(), text(&event.object, "/status/phase").to_owned()));
     }
-    let at = |kind: &str, id: &str| order.iter().position(|(seen, uid)| *seen == kind && uid == id).unwrap();
-    assert!(at("DELETED", uid(&old)) < at("ADDED", uid(&new)), "{order:?}");
+    // As the real controller's oldPodsRunning: a pod whose processes have ended does not run, even while its object is still there for a moment.
+    let ended = order
+        .iter()
+        .position(|(kind, id, phase)| id == uid(&old) && (*kind == "DELETED" || phase == "Succeeded" || phase == "Failed"))
+        .unwrap();
+    let added = order.iter().position(|(kind, id, _)| id == uid(&new) && *kind == "ADDED").unwrap();
+    assert!(ended < added, "{order:?}");
     let deployment = rig.get(&DEPLOYMENTS, "db").unwrap();
     assert_eq!(text(&deployment, "/metadata/annotations/deployment.kubernetes.io~1revision"), "2");
     let sizes = |sets: &[std::sync::Arc<Value>]| {
@@ -163,10 +168,15 @@ async fn a_stateful_set_waits_for_the_old_pod_to_be_gone_and_keeps_name_and_clai
         .await;
     let mut order = Vec::new();
     while let Some(event) = watch.try_next().unwrap() {
-        order.push((event.kind.as_str(), uid(&event.object).to_owned()));
+        order.push((event.kind.as_str(), uid(&event.object).to_owned(), text(&event.object, "/status/phase").to_owned()));
     }
-    let at = |kind: &str, id: &str| order.iter().position(|(seen, uid)| *seen == kind && uid == id).unwrap();
-    assert!(at("DELETED", uid(&old)) < at("ADDED", uid(&new)), "{order:?}");
+    // As the real controller's oldPodsRunning: a pod whose processes have ended does not run, even while its object is still there for a moment.
+    let ended = order
+        .iter()
+        .position(|(kind, id, phase)| id == uid(&old) && (*kind == "DELETED" || phase == "Succeeded" || phase == "Failed"))
+        .unwrap();
+    let added = order.iter().position(|(kind, id, _)| id == uid(&new) && *kind == "ADDED").unwrap();
+    assert!(ended < added, "{order:?}");
     let claims = rig.store().list(&PERSISTENT_VOLUME_CLAIMS, Some(NS)).0;
     assert_eq!(claims.len(), 2);
     patch(&rig, &STATEFUL_SETS, "db", |set| set["spec"]["replicas"] = json!(1));
