@@ -249,6 +249,32 @@ fn reports_that_cannot_be_written_are_69_before_anything_is_started() {
     bench.assert_no_process();
 }
 
+#[test]
+fn a_disk_that_fills_up_under_the_reports_ends_the_run_at_once_and_leaves_nothing() {
+    let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n    repeat: 50\n    every: 5s\n", ""));
+    let up = bench.chaos(&["cluster", "up", "sandbox:test"]).output().unwrap();
+    assert_eq!(up.status.code(), Some(0), "{}", said(&up));
+    // No file of the run may grow beyond 64 KiB (a block is 512 bytes); 100 commits a second write that much history in a few seconds. The sandbox is a
+    // process of its own, so the database has no such limit.
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" run experiment.yaml --cluster sandbox:test", env!("CARGO_BIN_EXE_chaos")])
+        .current_dir(bench.folder.path())
+        .env("TMPDIR", bench.folder.path().join("tmp"))
+        .env("XDG_STATE_HOME", bench.folder.path().join("state"));
+    let output = limited.output().unwrap();
+    let namespaces = bench.chaos(&["recover"]).output().unwrap();
+    let down = bench.chaos(&["cluster", "down", "sandbox:test"]).output().unwrap();
+    assert_eq!(down.status.code(), Some(0), "{}", said(&down));
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("cannot write history.jsonl: ") && told.contains("free some space"), "{told}");
+    assert!(told.contains("INCONCLUSIVE") && !told.contains("PASS"), "what was measured is judged, for what it is worth: {told}");
+    assert!(fs::read_to_string(bench.latest().join("journal.jsonl")).unwrap().contains("\"closed\""), "{told}");
+    assert_eq!(namespaces.status.code(), Some(0), "{}", said(&namespaces));
+    assert!(bench.report()["faults"].as_array().unwrap().len() < 25, "the run went on without a record");
+}
+
 /// Whether any node of the standing sandbox carries a cordon, as `kubectl` tells; none where it is not installed.
 fn cordoned(bench: &Bench) -> Option<bool> {
     let kubeconfig = bench.folder.path().join("state/sqledge-chaos/sandbox/test/kubeconfig");

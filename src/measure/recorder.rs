@@ -14,6 +14,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::counters::{Counters, Counts};
 use super::interval_log::{Interval, IntervalLog};
@@ -48,6 +49,7 @@ struct Shared {
     newest_ok_sent_ns: AtomicU64,
     acknowledged: Notify,
     failed: OnceLock<String>,
+    broken: CancellationToken,
     writer: OnceLock<Thread>,
 }
 
@@ -106,6 +108,7 @@ impl Recorder {
             newest_ok_sent_ns: AtomicU64::new(0),
             acknowledged: Notify::new(),
             failed: OnceLock::new(),
+            broken: CancellationToken::new(),
             writer: OnceLock::new(),
         });
         let (sender, receiver) = sync_channel(CHANNEL);
@@ -135,6 +138,11 @@ impl Recorder {
     /// Why recording stopped, when it did: the history is no longer complete, and the run must say so.
     pub fn failed(&self) -> Option<String> {
         self.sink.failed()
+    }
+
+    /// Cancelled as soon as [`Recorder::failed`] says why.
+    pub fn broken(&self) -> CancellationToken {
+        self.sink.shared.broken.clone()
     }
 
     /// Ends the recording and returns how many transitions were written.
@@ -336,6 +344,7 @@ impl Writer {
     fn note(&self, file: &str, written: io::Result<()>) {
         if let Err(error) = written {
             let _ = self.shared.failed.set(format!("cannot write {file}: {error}"));
+            self.shared.broken.cancel();
         }
     }
 }
@@ -434,12 +443,13 @@ mod tests {
         let recorder = Recorder::create(dir.path(), Clock::start()).expect("the device opens");
         let sink = recorder.sink();
         assert_eq!(recorder.failed(), None);
+        assert!(!recorder.broken().is_cancelled());
         // More than the channel holds: a recorder that no longer drained it would hang here.
         for _ in 0..2 * CHANNEL {
             let op = sink.invoke(0, F::LedgerAdd, Value::None, 0);
             sink.complete(op, OpType::Ok, Value::None, None);
         }
-        recorder.flush().await;
+        recorder.broken().cancelled().await;
         let message = recorder.failed().expect("the failure is told");
         assert!(message.starts_with("cannot write history.jsonl: "), "{message}");
         assert!(recorder.finish().is_err());

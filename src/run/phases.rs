@@ -58,11 +58,15 @@ pub(super) struct Run<'a> {
 /// See [`super::run`].
 pub(super) async fn run(plan: &Plan, options: Options, cancel: CancellationToken) -> Result<Finished, RunError> {
     let mut run = Run::begin(plan, options)?;
+    let (history, timeline) = (run.recorder.broken(), run.timeline.broken());
     let measured = tokio::select! {
         measured = run.measure() => measured,
         () = cancel.cancelled() => Err(RunError::Interrupted),
+        () = history.cancelled() => Ok(()),
+        () = timeline.cancelled() => Ok(()),
     };
-    Ok(run.end(measured.err()).await)
+    let error = run.unrecorded().or(measured.err());
+    Ok(run.end(error).await)
 }
 
 impl<'a> Run<'a> {
@@ -164,12 +168,14 @@ impl<'a> Run<'a> {
         self.timeline.emit(EventKind::PhaseStarted { phase });
     }
 
-    /// Records a phase's end; a run that cannot write its records any more ends here too.
+    /// Why the run's records are no longer complete, if so: what is not recorded proves nothing, so such a run ends at once.
+    fn unrecorded(&self) -> Option<RunError> {
+        let why = self.recorder.failed().or_else(|| self.timeline.failed())?;
+        Some(RunError::Folder(std::io::Error::new(std::io::ErrorKind::StorageFull, why)))
+    }
+
+    /// Records a phase's end.
     fn done<T>(&self, phase: Phase, result: Result<T, RunError>, detail: impl FnOnce(&T) -> String) -> Result<T, RunError> {
-        let result = match self.recorder.failed().or_else(|| self.timeline.failed()) {
-            Some(why) => Err(RunError::Folder(std::io::Error::new(std::io::ErrorKind::StorageFull, why))),
-            None => result,
-        };
         let (ok, detail) = match &result {
             Ok(value) => (true, detail(value)),
             Err(error) => (false, with_causes(error)),

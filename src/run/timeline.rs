@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::measure::Clock;
 use crate::model::{Event, EventKind, EventSink};
 
@@ -25,6 +27,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Timeline {
     clock: Clock,
     inner: Arc<Mutex<Inner>>,
+    broken: CancellationToken,
 }
 
 struct Inner {
@@ -51,7 +54,8 @@ impl Timeline {
             });
             (sender, thread)
         });
-        Ok(Timeline { clock, inner: Arc::new(Mutex::new(Inner { file, line: Vec::with_capacity(1024), failed: None, live })) })
+        let inner = Inner { file, line: Vec::with_capacity(1024), failed: None, live };
+        Ok(Timeline { clock, inner: Arc::new(Mutex::new(inner)), broken: CancellationToken::new() })
     }
 
     /// Records what happened now.
@@ -67,9 +71,13 @@ impl Timeline {
         line.clear();
         serde_json::to_writer(&mut *line, &event).expect("an event has string keys and writing to memory does not fail");
         line.push(b'\n');
-        // One write a line, so that a line is whole or absent after a kill.
-        if let Err(error) = file.write_all(line) {
-            failed.get_or_insert(error);
+        // One write a line, so that a line is whole or absent after a kill. After an error nothing more is written: what follows half a line would be read
+        // as a part of it.
+        if failed.is_none()
+            && let Err(error) = file.write_all(line)
+        {
+            *failed = Some(error);
+            self.broken.cancel();
         }
         if let Some((sender, _)) = live {
             let _ = sender.try_send(event);
@@ -79,7 +87,12 @@ impl Timeline {
     /// The first error of writing, in words.
     pub fn failed(&self) -> Option<String> {
         let inner = self.inner.lock().expect("no holder of this lock panics");
-        inner.failed.as_ref().map(ToString::to_string)
+        inner.failed.as_ref().map(|error| format!("cannot write {FILE}: {error}"))
+    }
+
+    /// Cancelled as soon as [`Timeline::failed`] says why.
+    pub fn broken(&self) -> CancellationToken {
+        self.broken.clone()
     }
 
     /// Syncs the file and ends the progress display.
