@@ -78,12 +78,15 @@ impl Bench {
         }
     }
 
+    /// The embedded sandbox ends by itself when the harness is gone, and takes its folder along.
     fn assert_no_process(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !self.processes().is_empty() {
             assert!(Instant::now() < deadline, "processes are left: {:#?}", self.processes());
             std::thread::sleep(Duration::from_millis(20));
         }
+        let left: Vec<_> = fs::read_dir(self.folder.path().join("tmp")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("chaos-sandbox-")), "{left:?}");
     }
 }
 

@@ -35,6 +35,15 @@ impl KindProvider {
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
+    /// The context that `kind` left in the user's kubeconfig, if a cluster answers there: that saves two runs of the program before the first request.
+    /// After the cluster was made anew, the context's certificate no longer fits, and the program is asked.
+    async fn context(&self) -> Option<kube::Config> {
+        let options = KubeConfigOptions { context: Some(format!("kind-{}", self.name)), ..KubeConfigOptions::default() };
+        let config = kube::Config::from_kubeconfig(&options).await.ok()?;
+        super::client(config.clone()).ok()?.apiserver_version().await.ok()?;
+        Some(config)
+    }
+
     async fn kubeconfig(&self) -> Result<kube::Config, ClusterError> {
         let clusters = Program::new("kind").args(["get", "clusters", "-q"]).output().await?;
         if !clusters.lines().any(|line| line == self.name) {
@@ -136,7 +145,12 @@ impl ClusterProvider for KindProvider {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<kube::Config, ClusterError>> {
-        Box::pin(self.kubeconfig())
+        Box::pin(async {
+            match self.context().await {
+                Some(config) => Ok(config),
+                None => self.kubeconfig().await,
+            }
+        })
     }
 
     fn entrances<'a>(&'a self, _client: &'a kube::Client, used: &'a [u16]) -> BoxFuture<'a, Result<Vec<Entrance>, ClusterError>> {

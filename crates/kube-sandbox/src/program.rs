@@ -85,6 +85,7 @@ fn serve(options: Options) -> Result<(), String> {
     outcome
 }
 
+/// Serves until told to end. Under a lifeline the folder belongs to this one life and goes with it: whoever would have removed it may have been killed.
 async fn stand(options: Options) -> Result<(), String> {
     let dir = options.config.dir.clone();
     std::fs::create_dir_all(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
@@ -100,6 +101,10 @@ async fn stand(options: Options) -> Result<(), String> {
         }
     }
     sandbox.shutdown().await;
+    if options.lifeline && announced.is_ok() {
+        // Whoever is still there removes it as well, so that a failure here leaves at worst what was left before.
+        let _already_gone = std::fs::remove_dir_all(&dir);
+    }
     announced.map_err(|error| format!("kubeconfig not written: {error}"))
 }
 
