@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chaos::experiment::{
-    AccessMode, Controller, Engine, Expect, Plan, ReconnectTarget, Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
+    AccessMode, BlastRadius, Controller, Engine, Expect, Plan, ReconnectTarget, Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
 use chaos::model::{Claim, Digest, F, Op, OpType, Rate, Value};
 
@@ -164,6 +164,8 @@ fn plan() -> Plan {
             claims: BTreeSet::from([Claim::Ha6]),
             overlap_allowed: false,
         },
+        abort_when_outage: None,
+        blast_radius: BlastRadius::default(),
         seed: None,
         duration: Duration::from_secs(1),
         cold_read: false,

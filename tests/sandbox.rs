@@ -226,6 +226,27 @@ fn a_killed_harness_leaves_no_process_and_a_history_that_can_be_judged() {
 }
 
 #[test]
+fn an_outage_that_grows_too_long_is_healed_and_the_run_says_so() {
+    let faults = "  - process-hang: { for: 10m }\n    at: 1s\n  - pod-kill:\n    at: 2s\n";
+    let bench = Bench::new(&format!("{}abortWhen: outage > 3s\n", experiment(faults, "")));
+    let output = bench.run();
+    // The outage was shorter than what the experiment allows, so nothing is disproven; a run that was cut short proves nothing either.
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let report = bench.report();
+    let reasons = report["reasons"].to_string();
+    assert!(reasons.contains("aborted during process-hang-1: abortWhen outage > 3s"), "{reasons}");
+    assert!(reasons.contains("1 of 2 planned faults"), "{reasons}");
+    let faults = report["faults"].as_array().unwrap();
+    assert_eq!(faults.len(), 1, "nothing is injected after the abort: {faults:?}");
+    assert!(
+        faults[0]["healedAtMs"].as_f64().unwrap() - faults[0]["injectedAtMs"].as_f64().unwrap() < 60_000.0,
+        "healed long before its 10 m"
+    );
+    assert_eq!(check(&report, "ledger")["verdict"], "valid", "what was acknowledged is read back all the same");
+    bench.assert_no_process();
+}
+
+#[test]
 fn an_image_that_the_sandbox_cannot_run_is_refused_before_anything_is_created() {
     let bench = Bench::new(&experiment("  - pod-kill:\n    at: 1s\n", "").replace("tds-sqlite", "mssql-server"));
     let output = bench.run();

@@ -20,6 +20,7 @@ mod init;
 mod list;
 mod overrides;
 mod plan;
+mod rbac;
 mod recover;
 mod run;
 mod schema;
@@ -54,6 +55,8 @@ enum Command {
     Validate(validate::Validate),
     /// Tell everything that a run would create and touch, and when; nothing is touched.
     Plan(plan::PlanArgs),
+    /// Write the role that a run needs, and no more.
+    Rbac(rbac::Rbac),
     /// Judge a recorded run again.
     Check(check::Check),
     /// Undo what a killed harness left in a cluster.
@@ -82,6 +85,7 @@ impl Command {
             Command::Recover(command) => command.start(streams),
             Command::Cluster(command) => command.start(streams),
             Command::Validate(command) => Job::Done(command.run(streams)),
+            Command::Rbac(command) => Job::Done(command.run(streams)),
             Command::Plan(command) => Job::Done(command.run(streams)),
             Command::List(command) => Job::Done(command.run(streams)),
             Command::Schema(command) => Job::Done(command.run(streams)),

@@ -4,8 +4,11 @@
 //! the Kubernetes API, the same for all of them.
 
 mod context;
+mod crash_point;
 mod kind;
+mod permission;
 mod program;
+mod requests;
 mod sandbox;
 pub mod sandbox_process;
 
@@ -20,7 +23,9 @@ use crate::experiment::ClusterRef;
 use crate::model::Provider;
 
 pub use context::ContextProvider;
+pub use crash_point::{CRASH_AT, crash_point};
 pub use kind::KindProvider;
+pub use permission::{Permission, Permissions};
 pub use program::{Program, ProgramError};
 pub use sandbox::{SandboxProvider, Standing, StandingState};
 
@@ -257,5 +262,5 @@ pub fn client(mut config: kube::Config) -> Result<kube::Client, ClusterError> {
     config.write_timeout = Some(Duration::from_secs(30));
     // A refused eviction (429) must be seen and not retried behind our back.
     config.default_retry = false;
-    Ok(kube::Client::try_from(config)?)
+    Ok(kube::client::ClientBuilder::try_from(config)?.with_layer(&requests::Observe).build())
 }

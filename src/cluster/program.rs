@@ -8,6 +8,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::process::Command;
 
+use super::crash_point;
+
 /// How a program failed.
 #[derive(Debug, Error)]
 pub enum ProgramError {
@@ -94,6 +96,7 @@ impl Program {
     /// Runs it to its end and returns what it wrote to stdout.
     pub async fn output(self) -> Result<String, ProgramError> {
         let command = std::iter::once(self.name.as_str()).chain(self.arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+        crash_point(|| format!("before {command}"));
         let child = Command::new(&self.name)
             .args(self.arguments.iter().map(OsStr::new))
             .stdin(Stdio::null())
@@ -109,6 +112,7 @@ impl Program {
             .await
             .map_err(|_| ProgramError::Timeout { command: command.clone(), seconds: self.deadline.as_secs() })?
             .map_err(|source| ProgramError::Start { program: self.name, source })?;
+        crash_point(|| format!("after {command}"));
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.trim();

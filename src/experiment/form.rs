@@ -79,6 +79,8 @@ pub(super) enum Kind {
     Duration(Span),
     /// `pod`, or a duration in whole seconds.
     Grace,
+    /// `outage > DURATION`.
+    Outage,
     /// Operations in a time, more than none.
     Rate,
     /// A storage quantity, more than nothing.
@@ -140,6 +142,13 @@ pub(super) static EXPERIMENT: Section = Section {
         key("workload", "The load.", Kind::Section(&WORKLOAD), Absent::Nothing),
         key("faults", "What is injected, and when.", Kind::Faults, Absent::Mistake),
         key("expect", "What must hold.", Kind::Section(&EXPECT), Absent::Nothing),
+        key(
+            "abortWhen",
+            "When the fault phase is cut short and everything is healed: `outage > 120s`, that long without an acknowledged commit. Left out: never.",
+            Kind::Outage,
+            Absent::Nothing,
+        ),
+        key("blastRadius", "What the faults may touch at the most.", Kind::Section(&BLAST_RADIUS), Absent::Nothing),
         key(
             "duration",
             "How long the fault phase lasts at the least. Left out: 10 s after the last injection.",
@@ -265,6 +274,24 @@ static RECONNECT: Section = Section {
     keys: &[
         key("p99", "The 99th percentile of all outages.", Kind::Duration(Span::Positive), Absent::Nothing),
         key("max", "The longest outage.", Kind::Duration(Span::Positive), Absent::Default("60s")),
+    ],
+};
+
+static BLAST_RADIUS: Section = Section {
+    doc: "What the faults may touch at the most. A fault that would reach further is refused, and the run is inconclusive.",
+    keys: &[
+        key(
+            "maxUnavailableNodes",
+            "How many nodes may be cordoned or not ready at once, those that others made so included.",
+            Kind::Integer { least: 1, most: 1_000 },
+            Absent::Default("1"),
+        ),
+        key(
+            "controlPlaneNode",
+            "The control-plane node that a fault may hit all the same. Left out: none may be hit.",
+            Kind::ObjectName,
+            Absent::Nothing,
+        ),
     ],
 };
 

@@ -22,8 +22,8 @@ pub use mistake::{At, Mistake, Mistakes};
 pub use names::Named;
 pub use outline::{Created, Injection, Outline, cautions, outline};
 pub use plan::{
-    AccessMode, ClusterRef, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Tls,
-    WorkloadKind, WorkloadPlan,
+    AccessMode, BlastRadius, ClusterRef, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage,
+    TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
 pub use schema::schema;
 pub use write::{hash, to_yaml};

@@ -160,6 +160,9 @@ fn settings(plan: &Plan) -> BTreeMap<String, String> {
         ("expect.lostCommits", plan.expect.lost_commits.to_string()),
         ("expect.reconnect.max", format_duration(plan.expect.reconnect.max)),
         ("expect.overlap", if plan.expect.overlap_allowed { "allowed" } else { "refused" }.to_owned()),
+        ("abortWhen", plan.abort_when_outage.map_or("never".to_owned(), |limit| format!("outage > {}", format_duration(limit)))),
+        ("blastRadius.maxUnavailableNodes", plan.blast_radius.max_unavailable_nodes.to_string()),
+        ("blastRadius.controlPlaneNode", plan.blast_radius.control_plane_node.clone().unwrap_or_else(|| "none".to_owned())),
         ("duration", format_duration(plan.duration)),
         ("coldRead", plan.cold_read.to_string()),
         ("seed", plan.seed.map_or("drawn and recorded".to_owned(), |seed| seed.to_string())),
@@ -182,6 +185,15 @@ pub fn cautions(plan: &Plan) -> Vec<String> {
     if plan.faults.iter().any(|fault| fault.recover_within < plan.expect.reconnect.max) {
         cautions.push(format!(
             "recovery is awaited for less than expect.reconnect.max, {}: an outage that is still allowed can end the run inconclusive",
+            format_duration(plan.expect.reconnect.max)
+        ));
+    }
+    if let Some(limit) = plan.abort_when_outage
+        && limit < plan.expect.reconnect.max
+    {
+        cautions.push(format!(
+            "abortWhen cuts the run short after an outage of {}, which expect.reconnect.max still allows ({}): such a run is inconclusive",
+            format_duration(limit),
             format_duration(plan.expect.reconnect.max)
         ));
     }

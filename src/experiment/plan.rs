@@ -22,6 +22,10 @@ pub struct Plan {
     pub faults: Vec<PlannedFault>,
     /// What must hold.
     pub expect: Expect,
+    /// The time without an acknowledged commit after which the fault phase is cut short.
+    pub abort_when_outage: Option<Duration>,
+    /// What the faults may touch at the most.
+    pub blast_radius: BlastRadius,
     /// The seed of everything that is random. `None`: one is drawn and recorded.
     pub seed: Option<u64>,
     /// How long the fault phase lasts at the least, from its start: the last injection and the baseline window after it.
@@ -203,6 +207,21 @@ pub struct Expect {
     pub claims: BTreeSet<Claim>,
     /// Whether two instances on the claim at once are expected, and so do not fail the run.
     pub overlap_allowed: bool,
+}
+
+/// What the faults may touch at the most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlastRadius {
+    /// Nodes that may be cordoned or not ready at once, those that others made so included.
+    pub max_unavailable_nodes: u32,
+    /// The control-plane node that may be hit all the same.
+    pub control_plane_node: Option<String>,
+}
+
+impl Default for BlastRadius {
+    fn default() -> Self {
+        BlastRadius { max_unavailable_nodes: 1, control_plane_node: None }
+    }
 }
 
 /// How soon clients must be back.

@@ -216,6 +216,15 @@ impl<'a> Fields<'a> {
         self.always(name, read).map(|grace| grace.unwrap_or(Grace::Pod))
     }
 
+    /// The length of an outage that a condition names, where there is one.
+    pub fn maybe_outage(&self, name: &str) -> Option<Field<Duration>> {
+        self.maybe(name, |kind, text| {
+            let limit = text.strip_prefix("outage").and_then(|rest| rest.trim_start().strip_prefix('>'));
+            let limit = limit.ok_or_else(|| format!("is {}, expected {}", quoted(text), expected(kind)))?;
+            read_duration(&Kind::Duration(Span::Positive), limit.trim_start())
+        })
+    }
+
     /// A rate.
     pub fn rate(&self, name: &str) -> Field<Rate> {
         let read: Read<f64> = |_, text| {
@@ -327,6 +336,7 @@ fn expected(kind: &Kind) -> String {
         }
         Kind::Duration(_) => "a duration such as 30s".to_owned(),
         Kind::Grace => "`pod` or a duration such as 30s".to_owned(),
+        Kind::Outage => "a condition such as `outage > 120s`".to_owned(),
         Kind::Rate => "a rate such as 200/s".to_owned(),
         Kind::Size => "a size such as 8Gi".to_owned(),
         Kind::Section(_) => "a mapping".to_owned(),

@@ -10,7 +10,9 @@ use super::faults::{FAULTS, FaultForm};
 use super::form::{EXPERIMENT, INJECTIONS_MAX, SCHEDULE};
 use super::mistake::Mistake;
 use super::names::Named;
-use super::plan::{Engine, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, WorkloadKind, WorkloadPlan};
+use super::plan::{
+    BlastRadius, Engine, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, WorkloadKind, WorkloadPlan,
+};
 use super::reader::{Field, Fields, Log, nearest};
 use super::yaml::{Entry, Node, Value, join};
 
@@ -45,6 +47,8 @@ pub(super) fn plan(root: &Node, overrides: &Overrides) -> Result<Plan, Vec<Mista
         workload,
         faults: schedule(&mut entries),
         expect,
+        abort_when_outage: top.maybe_outage("abortWhen").map(|limit| limit.value),
+        blast_radius: blast_radius(top.section("blastRadius")),
         duration,
         cold_read: top.switch("coldRead").value,
     };
@@ -329,6 +333,15 @@ fn expect(log: &Log, fields: Fields<'_>, decidable: Option<&BTreeSet<Claim>>) ->
     reconnect.close();
     fields.close();
     plan
+}
+
+fn blast_radius(fields: Fields<'_>) -> BlastRadius {
+    let radius = BlastRadius {
+        max_unavailable_nodes: u32::try_from(fields.integer("maxUnavailableNodes").value).unwrap_or(u32::MAX),
+        control_plane_node: fields.maybe_text("controlPlaneNode").map(|node| node.value),
+    };
+    fields.close();
+    radius
 }
 
 /// Expands repeats and numbers the injections of each kind in order of time.

@@ -8,6 +8,7 @@ use super::form::{Absent, DURATION_S_MAX, EXPERIMENT, Key, Kind, SCHEDULE, Secti
 /// The patterns say what a value looks like; bounds that a pattern cannot say are left to the reader.
 const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";
 const GRACE: &str = r"^(pod|([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+)$";
+const OUTAGE: &str = r"^outage *> *([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";
 const RATE: &str = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)? */ *(s|m|h)$";
 const SIZE: &str = r"^[0-9]*[1-9][0-9]*(Ki|Mi|Gi|Ti)$";
 const LABEL: &str = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
@@ -90,6 +91,7 @@ fn kind(kind: &Kind) -> Value {
             schema
         }
         Kind::Grace => json!({ "type": "string", "pattern": GRACE }),
+        Kind::Outage => json!({ "type": "string", "pattern": OUTAGE }),
         Kind::Rate => json!({ "type": "string", "pattern": RATE }),
         Kind::Size => json!({ "type": "string", "pattern": SIZE }),
         Kind::Section(inner) => {
@@ -266,6 +268,11 @@ mod tests {
             "coldRead: 'no'",
             "duration: 30s",
             "duration: 30",
+            "abortWhen: outage > 2m",
+            "abortWhen: outage > 2",
+            "abortWhen: outage",
+            "blastRadius: { maxUnavailableNodes: 2, controlPlaneNode: cp-1 }",
+            "blastRadius: { maxUnavailableNodes: 0 }",
             "workload: { mix: {} }",
             "workload: { mix: { bank: 1 } }",
             "workload: { mix: { bank: 0 } }",

@@ -88,6 +88,8 @@ expect:
   reconnect: { p99: 30s, max: 45s }
   claims: [HA-7, HA-2]
   overlap: allowed
+abortWhen: outage > 90s
+blastRadius: { maxUnavailableNodes: 2, controlPlaneNode: cp-1 }
 duration: 2m
 coldRead: false
 "#;
@@ -139,6 +141,8 @@ fn every_key_is_read() {
             overlap_allowed: true,
         }
     );
+    assert_eq!(plan.abort_when_outage, Some(s(90)));
+    assert_eq!(plan.blast_radius, BlastRadius { max_unavailable_nodes: 2, control_plane_node: Some("cp-1".to_owned()) });
     assert_eq!(plan.duration, s(120));
     assert!(!plan.cold_read);
 }
@@ -164,7 +168,7 @@ expect:
         mistakes(text),
         [
             "1:7: name: is `Pod Kill`, expected lower-case letters, digits and dashes, such as pod-kill, at most 40 characters",
-            "2:1: desc: unknown key `desc`, expected name, description, cluster, seed, target, workload, faults, expect, duration or coldRead",
+            "2:1: desc: unknown key `desc`, expected name, description, cluster, seed, target, workload, faults, expect, abortWhen, blastRadius, duration or coldRead",
             "4:11: target.engine: unknown value `sqledge`, expected azure-sql-edge, mssql-server or tds-sqlite",
             "5:3: target.controler: unknown key `controler`, did you mean `controller`? expected engine, image, controller, storage, grace, readyWithin, tls or sabotage",
             "7:9: workload.rate: `200` has no unit, expected a rate such as 200/s or 30/m",
@@ -331,7 +335,7 @@ fn what_is_not_there_yet_is_told_honestly() {
 fn a_key_in_the_wrong_place_is_led_to_the_right_one() {
     minimal_and(
         "rate: 5/s\n",
-        "6:1: rate: unknown key `rate`, it belongs to `workload`; expected name, description, cluster, seed, target, workload, faults, expect, duration or coldRead",
+        "6:1: rate: unknown key `rate`, it belongs to `workload`; expected name, description, cluster, seed, target, workload, faults, expect, abortWhen, blastRadius, duration or coldRead",
     );
 }
 
@@ -353,7 +357,7 @@ fn what_is_not_an_experiment_is_refused() {
     assert_eq!(
         mistakes("- a\n"),
         [
-            "1:1: is a list, expected a mapping with the keys name, description, cluster, seed, target, workload, faults, expect, duration, coldRead"
+            "1:1: is a list, expected a mapping with the keys name, description, cluster, seed, target, workload, faults, expect, abortWhen, blastRadius, duration, coldRead"
         ]
     );
     minimal_and("---\nname: other\n", "6:1: a second document begins here, expected one experiment a file");
@@ -509,6 +513,9 @@ prop_compose! {
         claims in prop::collection::btree_set(prop::sample::select(vec![Claim::Ha2, Claim::Ha3, Claim::Ha5, Claim::Ha6, Claim::Ha7]), 1..5),
         overlap_allowed in any::<bool>(),
         cold_read in any::<bool>(),
+        abort_when_outage in prop::option::of(duration_within(1)),
+        max_unavailable_nodes in 1u32..=1_000,
+        control_plane_node in prop::option::of("[a-z0-9]{1,20}"),
         tail in duration_within(1),
     ) -> Plan {
         let last = faults.iter().map(|fault| fault.at).max().unwrap_or_default();
@@ -529,6 +536,8 @@ prop_compose! {
                 claims,
                 overlap_allowed,
             },
+            abort_when_outage,
+            blast_radius: BlastRadius { max_unavailable_nodes, control_plane_node },
             duration: last + tail,
             cold_read,
         }

@@ -101,6 +101,14 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     let claims: Vec<&str> = expect.claims.iter().map(|claim| claim.id()).collect();
     writeln!(to, "  claims: [{}]", claims.join(", "))?;
     writeln!(to, "  overlap: {}", if expect.overlap_allowed { "allowed" } else { "refused" })?;
+    if let Some(limit) = plan.abort_when_outage {
+        writeln!(to, "abortWhen: outage > {}", format_duration(limit))?;
+    }
+    writeln!(to, "blastRadius:")?;
+    writeln!(to, "  maxUnavailableNodes: {}", plan.blast_radius.max_unavailable_nodes)?;
+    if let Some(node) = &plan.blast_radius.control_plane_node {
+        writeln!(to, "  controlPlaneNode: {}", quote(node))?;
+    }
     writeln!(to, "duration: {}", format_duration(plan.duration))?;
     writeln!(to, "coldRead: {}", plan.cold_read)
 }

@@ -8,11 +8,15 @@ use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, attest_replaced, serving_pod};
+use crate::cluster::Permission;
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
 /// How long a refusal (429) is taken for "not yet".
 const BUDGET_WITHIN: Duration = Duration::from_secs(60);
+
+/// What an eviction asks of the API server.
+pub(super) const EVICT: Permission = Permission::core("pods/eviction", &["create"]);
 
 /// Evicts one pod, if it is still the one with that uid. A PodDisruptionBudget's refusal is retried until the deadline, as `kubectl drain` does.
 pub(super) async fn evict(site: &Site, namespace: &str, name: &str, uid: &str) -> Result<(), FaultError> {
@@ -43,6 +47,10 @@ pub(super) async fn evict(site: &Site, namespace: &str, name: &str, uid: &str) -
 pub struct PodEvict;
 
 impl Fault for PodEvict {
+    fn permissions(&self) -> &'static [Permission] {
+        &[EVICT]
+    }
+
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>> {
         Box::pin(async { serving_pod(site) })
     }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::ClusterRecord;
+use crate::cluster::{ClusterRecord, crash_point};
 
 /// The journal's file in a run's folder.
 pub const FILE: &str = "journal.jsonl";
@@ -124,9 +124,17 @@ impl Journal {
     pub fn append(&self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry).expect("its keys are strings");
         line.push(b'\n');
+        let what = String::from_utf8_lossy(&line[..line.len() - 1]).into_owned();
+        crash_point(|| format!("before journal {what}"));
         let mut file = self.file.lock().expect("no holder of this lock panics");
-        file.write_all(&line)?;
-        file.sync_data()
+        // Two writes, so that a test can end the process between them; a line torn there is no different from one torn by the kernel.
+        let (half, rest) = line.split_at(line.len() / 2);
+        file.write_all(half)?;
+        crash_point(|| format!("within journal {what}"));
+        file.write_all(rest)?;
+        file.sync_data()?;
+        crash_point(|| format!("after journal {what}"));
+        Ok(())
     }
 
     /// [`Entry::Intent`].

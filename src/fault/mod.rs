@@ -3,6 +3,7 @@
 //! A fault is resolved to one target right before it is injected, its undo is on disk before anything is changed, the deletion or change is conditioned on the
 //! target's uid, and evidence is gathered that it took effect. A fault that was not proven to happen proves nothing.
 
+mod blast_radius;
 mod container_crash;
 mod eviction;
 pub mod journal;
@@ -19,15 +20,16 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 use thiserror::Error;
 
-use crate::cluster::{Capability, ClusterError, ClusterProvider};
-use crate::experiment::FaultSpec;
+use crate::cluster::{Capability, ClusterError, ClusterProvider, Permission};
+use crate::experiment::{BlastRadius, FaultSpec};
 use crate::model::{ContainerSeen, FaultTarget, OwnerSeen, PodSeen};
 use crate::sql;
 use crate::target::{Names, NotSeen, TargetState, Watch};
 
+pub use blast_radius::BLAST_RADIUS_PERMISSIONS;
 pub use container_crash::ContainerCrash;
 pub use eviction::PodEvict;
-pub use node_drain::{NodeDrain, cordoned_by, uncordon};
+pub use node_drain::{LEAK_CHECK_PERMISSIONS, NodeDrain, cordoned_by, uncordon};
 pub use node_outage::{NodeOutage, Outage};
 pub use pod_kill::PodKill;
 pub use process_hang::ProcessHang;
@@ -61,6 +63,9 @@ pub enum FaultError {
     /// The target changed or went between being resolved and being hit.
     #[error("the target was not the one that was resolved: {0}")]
     Changed(String),
+    /// It would reach further than it may.
+    #[error("outside of the blast radius: {0}")]
+    BlastRadius(String),
     /// The API server refused.
     #[error("the API server refused: {0}")]
     Api(#[from] kube::Error),
@@ -85,6 +90,11 @@ pub struct Attestation {
 pub trait Fault: Send + Sync {
     /// Resolves the target as it is now. Called right before [`Fault::inject`].
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>>;
+
+    /// What it asks of the API server beside what every run asks.
+    fn permissions(&self) -> &'static [Permission] {
+        &[]
+    }
 
     /// What undoes the mutation; goes into the journal before it.
     fn undo(&self, target: &FaultTarget) -> Undo;
@@ -118,6 +128,15 @@ pub fn fault(spec: &FaultSpec) -> Box<dyn Fault> {
         FaultSpec::NodeFreeze { lasts } => Box::new(NodeOutage { how: Outage::Freeze, lasts: *lasts }),
         FaultSpec::NodePowerOff { lasts } => Box::new(NodeOutage { how: Outage::PowerOff, lasts: *lasts }),
     }
+}
+
+/// Resolves a fault's target as it is now, and refuses one that the fault may not hit.
+pub async fn aim(spec: &FaultSpec, fault: &dyn Fault, site: &Site, radius: &BlastRadius) -> Result<FaultTarget, FaultError> {
+    let target = fault.resolve(site).await?;
+    if spec.touches_node().is_some() {
+        blast_radius::within(&site.client, radius, &target.node).await?;
+    }
+    Ok(target)
 }
 
 /// What a fault needs of the provider beside the Kubernetes API.
@@ -158,14 +177,10 @@ fn serving_container(site: &Site) -> Result<FaultTarget, FaultError> {
     })
 }
 
-/// The node of the pod that serves now, as a target. Never a control-plane node.
+/// The node of the pod that serves now, as a target. Whether it may be hit is looked at in [`aim`].
 async fn serving_node(site: &Site) -> Result<FaultTarget, FaultError> {
     let pod = serving_pod(site)?;
     let node = Api::<Node>::all(site.client.clone()).get(&pod.node).await?;
-    let labels = node.metadata.labels.unwrap_or_default();
-    if labels.contains_key("node-role.kubernetes.io/control-plane") {
-        return Err(FaultError::NoTarget(format!("node {} is of the control plane, which is never touched", pod.node)));
-    }
     let uid = node.metadata.uid.unwrap_or_default();
     Ok(FaultTarget { kind: "Node".to_owned(), name: pod.node.clone(), uid, node: pod.node, owner: pod.owner })
 }

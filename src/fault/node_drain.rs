@@ -9,9 +9,10 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::eviction::evict;
+use super::eviction::{EVICT, evict};
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, serving_node};
+use crate::cluster::Permission;
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
@@ -59,6 +60,9 @@ pub async fn uncordon(client: &kube::Client, node: &str, uid: &str, run: &str) -
     Ok(format!("node {node} is uncordoned"))
 }
 
+/// What [`cordoned_by`] asks of the API server.
+pub const LEAK_CHECK_PERMISSIONS: [Permission; 1] = [Permission::core("nodes", &["list"])];
+
 /// Names of nodes that carry the run's cordon.
 pub async fn cordoned_by(client: &kube::Client, run: &str) -> Result<Vec<String>, kube::Error> {
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
@@ -79,6 +83,10 @@ fn stays(pod: &Pod) -> bool {
 }
 
 impl Fault for NodeDrain {
+    fn permissions(&self) -> &'static [Permission] {
+        const { &[Permission::core("nodes", &["get", "patch"]), Permission::core("pods", &["list"]), EVICT] }
+    }
+
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>> {
         Box::pin(serving_node(site))
     }

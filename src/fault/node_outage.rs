@@ -12,6 +12,7 @@ use kube::runtime::wait::await_condition;
 
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, serving_node};
+use crate::cluster::Permission;
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
@@ -44,6 +45,10 @@ impl NodeOutage {
 }
 
 impl Fault for NodeOutage {
+    fn permissions(&self) -> &'static [Permission] {
+        const { &[Permission::core("nodes", &["get", "list", "watch"])] }
+    }
+
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>> {
         Box::pin(serving_node(site))
     }

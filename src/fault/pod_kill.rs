@@ -11,6 +11,7 @@ use kube::api::{Api, DeleteParams, Preconditions};
 
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, attest_replaced, serving_pod};
+use crate::cluster::Permission;
 use crate::experiment::Grace;
 use crate::model::FaultTarget;
 use crate::target::TargetState;
@@ -22,7 +23,16 @@ pub struct PodKill {
     pub grace: Grace,
 }
 
+impl PodKill {
+    /// What it asks of the API server.
+    pub const PERMISSIONS: &'static [Permission] = &[Permission::core("pods", &["delete"])];
+}
+
 impl Fault for PodKill {
+    fn permissions(&self) -> &'static [Permission] {
+        Self::PERMISSIONS
+    }
+
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>> {
         Box::pin(async { serving_pod(site) })
     }

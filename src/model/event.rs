@@ -226,6 +226,14 @@ pub enum EventKind {
         /// What.
         message: String,
     },
+    /// The fault phase was cut short, because the plan's `abortWhen` came true.
+    Aborted {
+        /// The condition.
+        condition: String,
+        /// The fault that was active.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<String>,
+    },
     /// A signal asked the run to end.
     Interrupted {
         /// Its name.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::check::build::{HistoryBuilder, digest, error};
 use crate::experiment::{
-    AccessMode, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Tls, WorkloadKind,
-    WorkloadPlan,
+    AccessMode, BlastRadius, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Tls,
+    WorkloadKind, WorkloadPlan,
 };
 use crate::model::{
     Claim, ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo, ErrorKind, Event, EventKind, F,
@@ -62,6 +62,8 @@ pub(crate) fn plan(faults: usize) -> Plan {
             claims: BTreeSet::from([Claim::Ha2, Claim::Ha3, Claim::Ha5, Claim::Ha6, Claim::Ha7]),
             overlap_allowed: false,
         },
+        abort_when_outage: None,
+        blast_radius: BlastRadius::default(),
         seed: Some(7),
         duration: Duration::from_secs(12),
         cold_read: true,

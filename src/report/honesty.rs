@@ -47,6 +47,10 @@ fn signals(record: &Record<'_>, reasons: &mut Vec<String>) {
             EventKind::Interrupted { signal } => {
                 reasons.push(format!("the run was interrupted by {signal}"));
             }
+            EventKind::Aborted { condition, fault } => {
+                let during = fault.as_ref().map(|fault| format!(" during {fault}")).unwrap_or_default();
+                reasons.push(format!("the run was aborted{during}: abortWhen {condition}"));
+            }
             EventKind::HarnessError { message } => {
                 reasons.push(format!("the harness failed: {message}"));
             }

@@ -226,6 +226,9 @@ fn an_interrupted_run_is_inconclusive() {
     inconclusive("interrupted by SIGINT", |run| {
         run.at(14_000, EventKind::Interrupted { signal });
     });
+    inconclusive("the run was aborted during pod-kill-1: abortWhen outage > 2m", |run| {
+        run.at(14_000, EventKind::Aborted { condition: "outage > 2m".to_owned(), fault: Some("pod-kill-1".to_owned()) });
+    });
     inconclusive("did not reach its end", |run| {
         run.edit(|kind| *kind != EventKind::RunFinished);
     });

@@ -180,6 +180,7 @@ fn said(kind: &EventKind) -> Option<String> {
         EventKind::FaultRefused { fault, reason } => format!("{fault}: refused: {reason}"),
         EventKind::EngineFact { fact } => format!("{}: {:?}", fact.name, fact.outcome).to_lowercase(),
         EventKind::HarnessError { message } => format!("harness error: {message}"),
+        EventKind::Aborted { condition, .. } => format!("aborted: {condition}; healing"),
         EventKind::Interrupted { signal } => format!("{signal}: healing and reporting"),
         EventKind::LeakCheck { left, kept: false } if !left.is_empty() => {
             let what: Vec<&str> = left.iter().map(|item| item.what.as_str()).collect();

@@ -6,7 +6,8 @@ use super::RunError;
 use super::phases::Run;
 use crate::experiment::PlannedFault;
 use crate::fault::{self, Fault};
-use crate::model::{EventKind, FaultTarget, LeakItem};
+use crate::measure::{Clock, OpSink};
+use crate::model::{EventKind, FaultTarget, LeakItem, format_duration};
 use crate::workload::WORKLOAD_FS;
 
 /// How long the load goes on after the last recovery at the least: what was slow to come back must be seen to be back.
@@ -20,9 +21,44 @@ pub(super) struct ActiveFault {
     healed: bool,
 }
 
+/// Returns when no commit has been acknowledged for longer than `limit`.
+async fn outage_beyond(sink: &OpSink, clock: Clock, limit: Duration) {
+    let from_ns = clock.now_ns();
+    loop {
+        let since_ns = sink.last_ok_ns().unwrap_or(0).max(from_ns);
+        let passed = Duration::from_nanos(clock.now_ns().saturating_sub(since_ns));
+        if passed > limit {
+            return;
+        }
+        // An acknowledgement that comes meanwhile puts the end off, which is seen at the next look.
+        tokio::time::sleep(limit - passed + Duration::from_millis(1)).await;
+    }
+}
+
 impl Run<'_> {
-    /// Injects every planned fault and waits out the rest of the plan's duration, which is the baseline window after the last recovery.
+    /// The fault phase. An outage that grows longer than the plan lets it cuts the phase short: what is active is healed, and the run goes on to read what is
+    /// left of the data.
     pub(super) async fn faults(&mut self) -> Result<(), RunError> {
+        let Some(limit) = self.plan.abort_when_outage else {
+            return self.every_fault().await;
+        };
+        let (sink, clock) = (self.recorder.sink(), self.clock);
+        tokio::select! {
+            result = self.every_fault() => return result,
+            () = outage_beyond(&sink, clock, limit) => {}
+        }
+        self.timeline.emit(EventKind::Aborted {
+            condition: format!("outage > {}", format_duration(limit)),
+            fault: self.active.as_ref().map(|active| active.id.clone()),
+        });
+        self.heal_active(true).await;
+        // Whether clients come back once everything is healed is worth the same time again; whether they did is for the episodes to say.
+        let _ = tokio::time::timeout(limit, sink.acknowledged_after(clock.now_ns())).await;
+        Ok(())
+    }
+
+    /// Injects every planned fault and waits out the rest of the plan's duration, which is the baseline window after the last recovery.
+    async fn every_fault(&mut self) -> Result<(), RunError> {
         let plan = self.plan;
         let began = tokio::time::Instant::now();
         for planned in &plan.faults {
@@ -44,7 +80,7 @@ impl Run<'_> {
             self.timeline.emit(refused(&error));
             return Ok(());
         }
-        let target = match fault.resolve(self.site()?).await {
+        let target = match fault::aim(&planned.spec, fault.as_ref(), self.site()?, &self.plan.blast_radius).await {
             Ok(target) => target,
             Err(error) => {
                 self.timeline.emit(refused(&error));

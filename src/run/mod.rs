@@ -5,6 +5,7 @@
 
 mod faults;
 mod folder;
+mod permissions;
 mod phases;
 mod preflight;
 mod recover;
@@ -22,6 +23,7 @@ use crate::model::{EventSink, LeakItem};
 use crate::report::Report;
 use crate::target::{NotSeen, TargetError};
 
+pub use permissions::permissions;
 pub use phases::with_causes;
 pub use recover::{Recovery, recover};
 pub use timeline::Timeline;

@@ -1,12 +1,14 @@
 //! Can it work here? Everything that can be known before anything is created.
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, ListParams, PostParams};
 
 use super::RunError;
-use crate::cluster::{ClusterError, ClusterProvider, Entrance, ImageNeed};
+use super::permissions::permissions;
+use crate::cluster::{ClusterError, ClusterProvider, Entrance, ImageNeed, Permission, Permissions};
 use crate::experiment::{self, Engine, Plan};
 use crate::fault;
 use crate::target::stand_in::{self, image};
@@ -31,7 +33,7 @@ pub(super) async fn look(
 ) -> Result<Ground, RunError> {
     capabilities(provider, plan)?;
     let version = client.apiserver_version().await.map_err(ClusterError::Api)?;
-    permissions(client).await?;
+    permitted(client, &permissions(plan)).await?;
     storage_class(client, plan).await?;
     let stand_in_image = engine_image(provider, plan, scratch).await?;
     let used = used_node_ports(client).await?;
@@ -54,49 +56,44 @@ fn capabilities(provider: &dyn ClusterProvider, plan: &Plan) -> Result<(), RunEr
     }
 }
 
-/// Asks for each verb that the run will use, so that a refusal comes before anything is created.
-async fn permissions(client: &kube::Client) -> Result<(), RunError> {
-    const NEEDED: [(&str, &str, &str); 12] = [
-        ("", "namespaces", "create"),
-        ("", "namespaces", "delete"),
-        ("", "secrets", "create"),
-        ("", "persistentvolumeclaims", "create"),
-        ("", "services", "create"),
-        ("", "pods", "watch"),
-        ("", "pods", "delete"),
-        ("", "events", "watch"),
-        ("", "nodes", "watch"),
-        ("apps", "deployments", "create"),
-        ("apps", "statefulsets", "create"),
-        ("discovery.k8s.io", "endpointslices", "watch"),
-    ];
+/// What the looks of this module ask of the API server. The reviews themselves are open to every user.
+pub(super) const PERMISSIONS: [Permission; 2] =
+    [Permission::of("storage.k8s.io", "storageclasses", &["list"]), Permission::core("nodes", &["list"])];
+
+/// How many permissions are asked about at once.
+const REVIEWS_AT_ONCE: usize = 8;
+
+/// Asks for everything that the run will need, so that a refusal comes before anything is created.
+async fn permitted(client: &kube::Client, needed: &Permissions) -> Result<(), RunError> {
     let reviews = Api::<SelfSubjectAccessReview>::all(client.clone());
-    let questions = NEEDED.iter().map(|(group, resource, verb)| {
+    let questions = needed.each().map(|(group, resource, verb)| {
         let reviews = reviews.clone();
         async move {
+            let (name, subresource) = resource.split_once('/').map_or((resource, None), |(name, sub)| (name, Some(sub.to_owned())));
+            let attributes = ResourceAttributes {
+                group: Some(group.to_owned()),
+                resource: Some(name.to_owned()),
+                subresource,
+                verb: Some(verb.to_owned()),
+                ..ResourceAttributes::default()
+            };
             let review = SelfSubjectAccessReview {
-                spec: SelfSubjectAccessReviewSpec {
-                    resource_attributes: Some(ResourceAttributes {
-                        group: Some((*group).to_owned()),
-                        resource: Some((*resource).to_owned()),
-                        verb: Some((*verb).to_owned()),
-                        ..ResourceAttributes::default()
-                    }),
-                    ..SelfSubjectAccessReviewSpec::default()
-                },
+                spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() },
                 ..SelfSubjectAccessReview::default()
             };
             let answer = reviews.create(&PostParams::default(), &review).await?;
             Ok::<_, kube::Error>((!answer.status.is_some_and(|status| status.allowed)).then(|| format!("{verb} {resource}")))
         }
     });
-    let refused: Vec<String> = futures::future::try_join_all(questions).await.map_err(ClusterError::Api)?.into_iter().flatten().collect();
+    let questions: Vec<_> = questions.collect();
+    let refused = stream::iter(questions).buffered(REVIEWS_AT_ONCE).try_filter_map(|refused| async { Ok(refused) });
+    let refused: Vec<String> = refused.try_collect().await.map_err(ClusterError::Api)?;
     if refused.is_empty() {
         return Ok(());
     }
     Err(RunError::Cluster(ClusterError::Unsupported {
         what: format!("these permissions are missing: {}", refused.join(", ")),
-        hint: "use a context whose user has them in the whole cluster".to_owned(),
+        hint: "`chaos rbac FILE` prints the role that the run needs".to_owned(),
     }))
 }
 

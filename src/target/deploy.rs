@@ -9,7 +9,17 @@ use kube::{Client, Error};
 use thiserror::Error as ThisError;
 
 use super::manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
-use crate::cluster::Entrance;
+use crate::cluster::{Entrance, Permission};
+
+/// What creating, finding and removing a target asks of the API server, beside its controller.
+pub const DEPLOY_PERMISSIONS: [Permission; 4] = [
+    // It is created and looked up, found again by its label, removed, and watched until it is gone.
+    Permission::core("namespaces", &["create", "delete", "get", "list", "watch"]),
+    Permission::core("secrets", &["create"]),
+    Permission::core("persistentvolumeclaims", &["create"]),
+    // The list tells which node ports are taken.
+    Permission::core("services", &["create", "list"]),
+];
 
 /// Why a target cannot be created, found or removed.
 #[derive(Debug, ThisError)]

@@ -7,8 +7,24 @@ use kube::api::Api;
 use super::deploy::TargetError;
 use super::manifests::Names;
 use super::state::TargetState;
+use crate::cluster::Permission;
 use crate::experiment::Controller;
 use crate::model::{ClaimSeen, ControllerSeen, ServiceSeen, TargetIdentity};
+
+/// What a target with a Deployment asks beside [`super::DEPLOY_PERMISSIONS`]: the controller is created here and identified there.
+pub const DEPLOYMENT_PERMISSIONS: [Permission; 4] = with_controller("deployments");
+
+/// What a target with a StatefulSet asks beside [`super::DEPLOY_PERMISSIONS`].
+pub const STATEFUL_SET_PERMISSIONS: [Permission; 4] = with_controller("statefulsets");
+
+const fn with_controller(resource: &'static str) -> [Permission; 4] {
+    [
+        Permission::of("apps", resource, &["create", "get"]),
+        Permission::core("services", &["get"]),
+        Permission::core("persistentvolumeclaims", &["get"]),
+        Permission::core("persistentvolumes", &["get"]),
+    ]
+}
 
 /// Asks the API server. `address` is where the workload connects.
 pub async fn identify(

@@ -9,10 +9,10 @@ pub mod stand_in;
 mod state;
 mod watch;
 
-pub use deploy::{TargetError, create, delete_namespace, namespaces_of, used_node_ports};
-pub use identity::identify;
+pub use deploy::{DEPLOY_PERMISSIONS, TargetError, create, delete_namespace, namespaces_of, used_node_ports};
+pub use identity::{DEPLOYMENT_PERMISSIONS, STATEFUL_SET_PERMISSIONS, identify};
 pub use logs::follow;
 pub use manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
 pub use profile::{DATA_MOUNT, Profile};
 pub use state::{NotSeen, TargetState};
-pub use watch::{Emit, Watch};
+pub use watch::{Emit, WATCH_PERMISSIONS, Watch};

@@ -14,7 +14,17 @@ use tokio::task::JoinSet;
 
 use super::manifests::Names;
 use super::state::{NotSeen, TargetState};
+use crate::cluster::Permission;
 use crate::model::{ContainerSeen, ContainerState, EndpointSeen, EventKind, OwnerSeen, PodChange, PodSeen, TerminatedSeen};
+
+/// What the watches and the engine's log ask of the API server.
+pub const WATCH_PERMISSIONS: [Permission; 5] = [
+    Permission::core("pods", &["list", "watch"]),
+    Permission::core("pods/log", &["get"]),
+    Permission::of("discovery.k8s.io", "endpointslices", &["list", "watch"]),
+    Permission::core("events", &["list", "watch"]),
+    Permission::core("nodes", &["list", "watch"]),
+];
 
 /// Takes what happened; stamps it with the run's clock.
 pub type Emit = Arc<dyn Fn(EventKind) + Send + Sync>;

@@ -1,0 +1,120 @@
+//! Standing sandboxes, and the shortest run of each fault on one of them.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+
+use chaos::experiment::catalogue;
+
+use crate::objects::Cluster;
+
+/// How many sandboxes stand side by side. Most of a run is waiting for probes, so this is more than there are cores.
+const SANDBOXES: usize = 6;
+
+/// A standing sandbox. It has one run at a time, because a node fault is felt by everything on the node.
+pub struct Bench {
+    folder: PathBuf,
+    sandbox: String,
+}
+
+/// What a program said, for the message of a failure.
+pub fn said(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+impl Bench {
+    /// Some sandboxes side by side; `name` keeps those of two tests apart.
+    pub fn several(folder: &Path, name: &str) -> Vec<Bench> {
+        let up = |number| {
+            let bench = Bench { folder: folder.to_owned(), sandbox: format!("{name}{number}") };
+            let up = bench.chaos(&["cluster", "up", &bench.reference()]).output().unwrap();
+            assert!(up.status.success(), "{}", said(&up));
+            bench
+        };
+        (0..SANDBOXES).map(up).collect()
+    }
+
+    fn reference(&self) -> String {
+        format!("sandbox:{}", self.sandbox)
+    }
+
+    /// `chaos` with these arguments.
+    pub fn chaos(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        command.args(arguments).current_dir(&self.folder).env("XDG_STATE_HOME", self.folder.join("state")).stdin(Stdio::null());
+        command
+    }
+
+    /// The sandbox as its API shows it.
+    pub fn cluster(&self) -> Cluster {
+        Cluster::open(&self.folder.join("state/sqledge-chaos/sandbox").join(&self.sandbox).join("kubeconfig"))
+    }
+
+    /// The shortest run with this fault; its reports folder has this name after the sandbox's.
+    pub fn run(&self, fault: &str, reports: &str) -> Command {
+        let file = format!("{}-{fault}.yaml", self.sandbox);
+        fs::write(self.folder.join(&file), experiment(fault)).unwrap();
+        self.chaos(&["run", &file, "--quiet", "--cluster", &self.reference(), "--reports", &self.reports(reports)])
+    }
+
+    /// That run to its end, with what it logged; `None` when the sandbox cannot make this fault.
+    ///
+    /// What such a short run proves does not matter here; that it came to its end and left nothing does.
+    pub fn logged(&self, fault: &str, module: &str) -> Option<String> {
+        let output =
+            self.run(fault, &format!("{fault}-{module}")).env("CHAOS_LOG", format!("off,chaos::cluster::{module}=trace")).output().unwrap();
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        if log.contains("which this cluster's provider cannot do") {
+            return None;
+        }
+        assert!(matches!(output.status.code(), Some(0..=2)), "{fault}: {}", said(&output));
+        Some(log)
+    }
+
+    /// The folder for reports of that name.
+    pub fn reports(&self, name: &str) -> String {
+        format!("{}-{name}", self.sandbox)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = self.chaos(&["cluster", "down", &self.reference()]).output();
+    }
+}
+
+/// The shortest run with this fault. What lasts until it is healed lasts 2 s, whatever its default is.
+pub fn experiment(fault: &str) -> String {
+    let lasts = catalogue::example(fault).unwrap().contains("\n      for: ");
+    format!(
+        "name: short-{fault}\n\
+         target: {{ engine: tds-sqlite, grace: 1s, storage: {{ size: 64Mi, class: shared }} }}\n\
+         workload: {{ clients: 1, rate: 50/s, warmUp: 1s }}\n\
+         faults:\n  - {fault}: {}\n    at: 0s\n\
+         expect: {{ overlap: allowed }}\n\
+         duration: 1s\n\
+         coldRead: false\n",
+        if lasts { "{ for: 2s }" } else { "{}" }
+    )
+}
+
+/// Works off a queue, one piece at a time on each sandbox. A sandbox whose piece failed takes no more, since the next would fail for the same reason.
+pub fn share<T: Send>(benches: &[Bench], queue: VecDeque<T>, work: impl Fn(&Bench, T) -> Result<(), String> + Sync) {
+    let (queue, wrong) = (Mutex::new(queue), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for bench in benches {
+            scope.spawn(|| {
+                while let Some(piece) = { queue.lock().unwrap().pop_front() } {
+                    if let Err(what) = work(bench, piece) {
+                        wrong.lock().unwrap().push(what);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,8 @@
+//! What must hold of every fault of the catalogue, so that a new one is held to it by itself.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bench;
+mod objects;
+mod rbac;
+mod recover;
