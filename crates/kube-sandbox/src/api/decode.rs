@@ -1,14 +1,12 @@
-//! Reading objects strictly: through the typed form of their kind, to find wrong types and unknown fields.
+//! Reading objects strictly: along the fields of their kind, to find wrong types and unknown fields.
 
-use k8s_openapi::api::{
-    apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
-    policy::v1 as policy, rbac::v1 as rbac, storage::v1 as storage,
-};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::event_view;
+use super::messages::{Field, Message, name_of};
 use super::request::Call;
 use super::route::Target;
 use crate::store::{ApiError, Resource, text};
@@ -72,7 +70,7 @@ pub(super) fn check(resource: &Resource, object: &mut Value, strictness: Strictn
         let kind = resource.kind;
         ApiError::bad_request(format!("{kind} in version {:?} cannot be handled as a {kind}: {why}", resource.version))
     };
-    let unknown = unknown_fields(resource, object).map_err(|error| refuse(format!("json: {error}")))?;
+    let unknown = Walk::over(resource, object).map_err(|error| refuse(format!("json: {error}")))?;
     if unknown.is_empty() || strictness == Strictness::Ignore {
         return Ok(Vec::new());
     }
@@ -103,65 +101,96 @@ fn numbers_to_quantities(value: &mut Value, quantities: bool) {
     }
 }
 
-fn unknown_fields(resource: &Resource, object: &Value) -> Result<Vec<String>, serde_json::Error> {
-    match (resource.group, resource.kind) {
-        ("", "Namespace") => compare::<core::Namespace>(object),
-        ("", "Pod") => compare::<core::Pod>(object),
-        ("", "Node") => compare::<core::Node>(object),
-        ("", "Service") => compare::<core::Service>(object),
-        ("", "Endpoints") => compare::<core::Endpoints>(object),
-        ("", "Event") => compare::<core::Event>(object),
-        ("", "Secret") => compare::<core::Secret>(object),
-        ("", "ConfigMap") => compare::<core::ConfigMap>(object),
-        ("", "ServiceAccount") => compare::<core::ServiceAccount>(object),
-        ("", "PersistentVolumeClaim") => compare::<core::PersistentVolumeClaim>(object),
-        ("", "PersistentVolume") => compare::<core::PersistentVolume>(object),
-        ("apps", "Deployment") => compare::<apps::Deployment>(object),
-        ("apps", "ReplicaSet") => compare::<apps::ReplicaSet>(object),
-        ("apps", "StatefulSet") => compare::<apps::StatefulSet>(object),
-        ("apps", "DaemonSet") => compare::<apps::DaemonSet>(object),
-        ("apps", "ControllerRevision") => compare::<apps::ControllerRevision>(object),
-        ("storage.k8s.io", "StorageClass") => compare::<storage::StorageClass>(object),
-        ("storage.k8s.io", "CSINode") => compare::<storage::CSINode>(object),
-        ("storage.k8s.io", "VolumeAttachment") => compare::<storage::VolumeAttachment>(object),
-        ("discovery.k8s.io", "EndpointSlice") => compare::<discovery::EndpointSlice>(object),
-        ("coordination.k8s.io", "Lease") => compare::<coordination::Lease>(object),
-        ("policy", "PodDisruptionBudget") => compare::<policy::PodDisruptionBudget>(object),
-        ("networking.k8s.io", "NetworkPolicy") => compare::<networking::NetworkPolicy>(object),
-        ("events.k8s.io", "Event") => compare::<k8s_openapi::api::events::v1::Event>(object),
-        ("rbac.authorization.k8s.io", "Role") => compare::<rbac::Role>(object),
-        ("rbac.authorization.k8s.io", "RoleBinding") => compare::<rbac::RoleBinding>(object),
-        ("rbac.authorization.k8s.io", "ClusterRole") => compare::<rbac::ClusterRole>(object),
-        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => compare::<rbac::ClusterRoleBinding>(object),
-        _ => Ok(Vec::new()),
+/// Walks an object along its kind's fields. Gives the paths of fields that the kind does not have.
+struct Walk {
+    kind: &'static str,
+    path: String,
+    unknown: Vec<String>,
+}
+
+impl Walk {
+    fn over(resource: &Resource, object: &Value) -> Result<Vec<String>, String> {
+        let mut walk = Walk { kind: resource.kind, path: String::new(), unknown: Vec::new() };
+        // A kind without a table is taken as it is.
+        if let Some(message) = Message::named(&name_of(resource.group, resource.kind)) {
+            walk.message(message, object, true)?;
+        }
+        Ok(walk.unknown)
     }
-}
 
-fn compare<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Vec<String>, serde_json::Error> {
-    // The typed form insists on its apiVersion and kind, which an API client may leave out of a request's body.
-    let typed = T::deserialize(object)?;
-    let known = serde_json::to_value(typed)?;
-    let mut unknown = Vec::new();
-    find_unknown(object, &known, "", &mut unknown);
-    Ok(unknown)
-}
+    /// `typed`: whether the object says its own apiVersion and kind.
+    fn message(&mut self, message: &Message, value: &Value, typed: bool) -> Result<(), String> {
+        for (key, child) in value.as_object().ok_or_else(|| self.refused(value, "object"))?.iter().filter(|(_, child)| !child.is_null()) {
+            let length = self.path.len();
+            if length > 0 {
+                self.path.push('.');
+            }
+            self.path.push_str(key);
+            match message.field(key) {
+                Some(field) => self.field(field, child)?,
+                None if typed && matches!(key.as_str(), "apiVersion" | "kind") => self.scalar("s", child)?,
+                None => self.unknown.push(self.path.clone()),
+            }
+            self.path.truncate(length);
+        }
+        Ok(())
+    }
 
-fn find_unknown(sent: &Value, known: &Value, path: &str, unknown: &mut Vec<String>) {
-    match (sent, known) {
-        (Value::Object(sent), Value::Object(known)) => {
-            for (key, child) in sent.iter().filter(|(_, child)| !child.is_null()) {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                match known.get(key) {
-                    Some(known) => find_unknown(child, known, &path, unknown),
-                    None => unknown.push(path),
-                }
+    fn field(&mut self, field: &Field, value: &Value) -> Result<(), String> {
+        let length = self.path.len();
+        if field.map {
+            for (key, child) in value.as_object().ok_or_else(|| self.refused(value, "map"))?.iter().filter(|(_, child)| !child.is_null()) {
+                self.path.push('.');
+                self.path.push_str(key);
+                self.value(field.kind, child)?;
+                self.path.truncate(length);
             }
-        }
-        (Value::Array(sent), Value::Array(known)) => {
-            for (index, (child, known)) in sent.iter().zip(known).enumerate() {
-                find_unknown(child, known, &format!("{path}[{index}]"), unknown);
+        } else if field.repeated {
+            for (index, child) in value.as_array().ok_or_else(|| self.refused(value, "list"))?.iter().enumerate() {
+                self.path.push_str(&format!("[{index}]"));
+                self.value(field.kind, child)?;
+                self.path.truncate(length);
             }
+        } else {
+            self.value(field.kind, value)?;
         }
-        _ => {}
+        Ok(())
+    }
+
+    fn value(&mut self, kind: &'static str, value: &Value) -> Result<(), String> {
+        match Message::named(kind) {
+            // A claim template is a whole claim, which may say so.
+            Some(message) => self.message(message, value, kind == "core.PersistentVolumeClaim"),
+            None => self.scalar(kind, value),
+        }
+    }
+
+    fn scalar(&self, kind: &str, value: &Value) -> Result<(), String> {
+        let text = value.as_str();
+        let (fits, wanted) = match kind {
+            "s" => (text.is_some(), "string"),
+            "b" => (value.is_boolean(), "bool"),
+            "i" => (value.is_i64(), "integer"),
+            "d" => (value.is_number(), "number"),
+            "y" => (text.is_some_and(|text| STANDARD.decode(text).is_ok()), "base64 string"),
+            "T" | "U" => (text.is_some_and(|text| text.parse::<Timestamp>().is_ok()), "RFC 3339 time"),
+            "Q" => (text.is_some() || value.is_number(), "quantity"),
+            "I" => (text.is_some() || value.is_i64(), "integer or string"),
+            // Whatever stands in a raw extension or a field set is its owner's business.
+            _ => (true, ""),
+        };
+        if fits { Ok(()) } else { Err(self.refused(value, wanted)) }
+    }
+
+    fn refused(&self, value: &Value, wanted: &str) -> String {
+        let seen = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        format!("cannot unmarshal {seen} into field {}.{} of type {wanted}", self.kind, self.path)
     }
 }

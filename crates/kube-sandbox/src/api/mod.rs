@@ -13,6 +13,7 @@ mod eviction;
 mod identity;
 mod listing;
 mod logs;
+mod messages;
 mod openapi;
 mod ownership;
 mod patch;

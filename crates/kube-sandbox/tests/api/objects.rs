@@ -130,6 +130,33 @@ async fn unknown_fields_are_refused_when_the_client_is_strict_and_warned_of_othe
     bad["spec"]["replicas"] = json!("three");
     let (status, _) = bench.send("POST", path, &[JSON], bad.to_string()).await;
     assert_eq!(status, 400, "a wrong type is refused however lenient the client is");
+    for (pointer, wrong, said) in [
+        ("/spec/replicas", json!("three"), "cannot unmarshal string into field Deployment.spec.replicas of type integer"),
+        (
+            "/spec/template/spec/containers",
+            json!({}),
+            "cannot unmarshal object into field Deployment.spec.template.spec.containers of type list",
+        ),
+        ("/spec/template/metadata/labels", json!({ "a": 1 }), "field Deployment.spec.template.metadata.labels.a of type string"),
+        ("/spec/template/spec/containers/0/env", json!([{ "name": true }]), "containers[0].env[0].name of type string"),
+        ("/metadata/creationTimestamp", json!("yesterday"), "metadata.creationTimestamp of type RFC 3339 time"),
+    ] {
+        let mut wrongly = serde_json::to_value(deployment("d")).unwrap();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        wrongly.pointer_mut(parent).unwrap()[key] = wrong;
+        let (status, body) = bench.send("POST", path, &[JSON], wrongly.to_string()).await;
+        assert!(status == 400 && body["message"].as_str().unwrap().contains(said), "{said}: {body}");
+    }
+    let mut nested = serde_json::to_value(deployment("d")).unwrap();
+    nested["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 1433, "port": 1433 }]);
+    nested["spec"]["template"]["kind"] = json!("PodTemplate");
+    let (_, body) = bench.send("POST", &format!("{path}?fieldValidation=Strict"), &[JSON], nested.to_string()).await;
+    for field in ["spec.template.spec.containers[0].ports[0].port", "spec.template.kind"] {
+        assert!(body["message"].as_str().unwrap().contains(&format!("unknown field \"{field}\"")), "{body}");
+    }
+    let secret = json!({ "metadata": { "name": "s" }, "stringData": { "a": "b" } });
+    let (status, body) = bench.send("POST", "/api/v1/namespaces/default/secrets?fieldValidation=Strict", &[JSON], secret.to_string()).await;
+    assert_eq!(status, 201, "{body}");
     bad["spec"]["replicas"] = json!(3);
     let request = hyper::Request::post(path).header(JSON.0, JSON.1).body(bad.to_string().into_bytes().into()).unwrap();
     let response = bench.client.send(request).await.unwrap();

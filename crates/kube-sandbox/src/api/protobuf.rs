@@ -1,16 +1,13 @@
 //! Request bodies in Kubernetes' protobuf, which kubectl's generators and drain send whatever the server says it accepts.
 //!
-//! Bodies are turned into the JSON that the same client would have sent; answers are always JSON. The messages stand in
-//! `messages.txt`, next to this file, with what the Go types say about their JSON form.
-
-use std::collections::HashMap;
-use std::sync::OnceLock;
+//! Bodies are turned into the JSON that the same client would have sent; answers are always JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::messages::{Message, name_of};
 use crate::store::ApiError;
 
 /// The media type of such bodies.
@@ -19,41 +16,6 @@ pub(super) const MEDIA: &str = "application/vnd.kubernetes.protobuf";
 const MAGIC: &[u8] = b"k8s\0";
 /// Deeper than any kind that is served.
 const DEPTH_MAX: usize = 40;
-
-struct Field {
-    name: &'static str,
-    kind: &'static str,
-    repeated: bool,
-    map: bool,
-    inlined: bool,
-    omit_zero: bool,
-}
-
-type Messages = HashMap<&'static str, HashMap<u64, Field>>;
-
-fn messages() -> &'static Messages {
-    static MESSAGES: OnceLock<Messages> = OnceLock::new();
-    MESSAGES.get_or_init(|| {
-        let mut messages = Messages::new();
-        let mut current = "";
-        for line in include_str!("messages.txt").lines().filter(|line| !line.starts_with('#')) {
-            if let Some(name) = line.strip_prefix('@') {
-                current = name;
-                messages.insert(name, HashMap::new());
-                continue;
-            }
-            let mut words = line.split(' ');
-            let (Some(number), Some(name), Some(kind)) = (words.next(), words.next(), words.next()) else { continue };
-            let flags = words.next().unwrap_or_default();
-            let has = |flag| flags.contains(flag);
-            let field = Field { name, kind, repeated: has('r'), map: has('m'), inlined: has('n'), omit_zero: has('o') };
-            if let (Ok(number), Some(message)) = (number.parse(), messages.get_mut(current)) {
-                message.insert(number, field);
-            }
-        }
-        messages
-    })
-}
 
 fn malformed() -> ApiError {
     ApiError::bad_request("the object provided is unrecognized (malformed protobuf)")
@@ -143,9 +105,9 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
             _ => {}
         }
     }
-    let group = api_version.split_once('/').map_or("core", |(group, _)| group.split('.').next().unwrap_or_default());
-    let name = if kind == "DeleteOptions" { "meta.DeleteOptions".to_owned() } else { format!("{group}.{kind}") };
-    if !messages().contains_key(name.as_str()) {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let name = if kind == "DeleteOptions" { "meta.DeleteOptions".to_owned() } else { name_of(group, &kind) };
+    if Message::named(&name).is_none() {
         return Err(ApiError::bad_request(format!("no kind {kind:?} is registered for version {api_version:?}")));
     }
     let mut object = message(&name, raw, 0)?;
@@ -155,11 +117,11 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
 }
 
 fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Map<String, Value>, ApiError> {
-    let known = messages().get(name).filter(|_| depth < DEPTH_MAX).ok_or_else(malformed)?;
+    let known = Message::named(name).filter(|_| depth < DEPTH_MAX).ok_or_else(malformed)?;
     let mut out = Map::new();
     for (number, wire) in fields(bytes)? {
         // A newer client may send fields that are not known here; the real server drops them too.
-        let Some(field) = known.get(&number) else { continue };
+        let Some(field) = known.numbered(number) else { continue };
         if field.inlined {
             out.extend(message(field.kind, wire.bytes()?, depth + 1)?);
         } else if field.map {
