@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 use kube::config::KubeConfigOptions;
 
-use super::{ClusterError, ClusterProvider, Entrance, ImageNeed};
+use super::{ClusterError, ClusterProvider, Entrance, ImageNeed, Typed};
 use crate::model::Provider;
 
 /// A context of the kubeconfig.
@@ -23,11 +23,11 @@ impl ContextProvider {
 
 /// The addresses of nodes that take traffic, control plane first: it is never the one that a fault takes away.
 async fn node_addresses(client: &kube::Client) -> Result<Vec<String>, ClusterError> {
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
+    let nodes = Api::<Typed<Node>>::all(client.clone()).list(&ListParams::default()).await?;
     let mut found: Vec<(bool, String)> = Vec::new();
     for node in nodes {
         let worker = node.metadata.labels.as_ref().is_none_or(|labels| !labels.contains_key("node-role.kubernetes.io/control-plane"));
-        let addresses = node.status.and_then(|status| status.addresses).unwrap_or_default();
+        let addresses = node.0.status.and_then(|status| status.addresses).unwrap_or_default();
         let of_type = |kind: &str| addresses.iter().find(|address| address.type_ == kind).map(|address| address.address.clone());
         if let Some(address) = of_type("ExternalIP").or_else(|| of_type("InternalIP")) {
             found.push((worker, address));

@@ -11,6 +11,7 @@ mod program;
 mod requests;
 mod sandbox;
 pub mod sandbox_process;
+mod typed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub use kind::KindProvider;
 pub use permission::{Permission, Permissions};
 pub use program::{Program, ProgramError};
 pub use sandbox::{SandboxProvider, Standing, StandingState};
+pub use typed::Typed;
 
 /// Why a cluster cannot be used. The message says what was seen; `hint` says what to do.
 #[derive(Debug, Error)]

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 
 use super::FaultError;
-use crate::cluster::Permission;
+use crate::cluster::{Permission, Typed};
 use crate::experiment::BlastRadius;
 
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
@@ -14,13 +14,13 @@ pub const BLAST_RADIUS_PERMISSIONS: [Permission; 1] = [Permission::core("nodes",
 
 /// Refuses to take `node` away where that reaches further than the radius allows.
 pub(super) async fn within(client: &kube::Client, radius: &BlastRadius, node: &str) -> Result<(), FaultError> {
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
+    let nodes = Api::<Typed<Node>>::all(client.clone()).list(&ListParams::default()).await?;
     judge(&nodes.items, radius, node).map_err(FaultError::BlastRadius)
 }
 
-fn judge(nodes: &[Node], radius: &BlastRadius, target: &str) -> Result<(), String> {
-    let name = |node: &Node| node.metadata.name.clone().unwrap_or_default();
-    let of_control_plane = |node: &&Node| node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CONTROL_PLANE));
+fn judge(nodes: &[Typed<Node>], radius: &BlastRadius, target: &str) -> Result<(), String> {
+    let name = |node: &Typed<Node>| node.metadata.name.clone().unwrap_or_default();
+    let of_control_plane = |node: &&Typed<Node>| node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CONTROL_PLANE));
     if let Some(node) = nodes.iter().filter(of_control_plane).map(name).find(|node| node == target)
         && radius.control_plane_node.as_ref() != Some(&node)
     {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn node(name: &str, ready: bool, cordoned: bool, control_plane: bool) -> Node {
+    fn node(name: &str, ready: bool, cordoned: bool, control_plane: bool) -> Typed<Node> {
         let labels = if control_plane { json!({ CONTROL_PLANE: "" }) } else { json!({}) };
         serde_json::from_value(json!({
             "metadata": { "name": name, "labels": labels },

@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, attest_replaced, serving_pod};
-use crate::cluster::Permission;
+use crate::cluster::{Permission, Typed};
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
@@ -20,7 +20,7 @@ pub(super) const EVICT: Permission = Permission::core("pods/eviction", &["create
 
 /// Evicts one pod, if it is still the one with that uid. A PodDisruptionBudget's refusal is retried until the deadline, as `kubectl drain` does.
 pub(super) async fn evict(site: &Site, namespace: &str, name: &str, uid: &str) -> Result<(), FaultError> {
-    let pods = Api::<Pod>::namespaced(site.client.clone(), namespace);
+    let pods = Api::<Typed<Pod>>::namespaced(site.client.clone(), namespace);
     let parameters = EvictParams {
         delete_options: Some(DeleteParams {
             preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),

@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 use thiserror::Error;
 
-use crate::cluster::{Capability, ClusterError, ClusterProvider, Permission};
+use crate::cluster::{Capability, ClusterError, ClusterProvider, Permission, Typed};
 use crate::experiment::{BlastRadius, FaultSpec};
 use crate::model::{ContainerSeen, FaultTarget, OwnerSeen, PodSeen};
 use crate::sql;
@@ -180,8 +180,8 @@ fn serving_container(site: &Site) -> Result<FaultTarget, FaultError> {
 /// The node of the pod that serves now, as a target. Whether it may be hit is looked at in [`aim`].
 async fn serving_node(site: &Site) -> Result<FaultTarget, FaultError> {
     let pod = serving_pod(site)?;
-    let node = Api::<Node>::all(site.client.clone()).get(&pod.node).await?;
-    let uid = node.metadata.uid.unwrap_or_default();
+    let node = Api::<Typed<Node>>::all(site.client.clone()).get(&pod.node).await?;
+    let uid = node.0.metadata.uid.unwrap_or_default();
     Ok(FaultTarget { kind: "Node".to_owned(), name: pod.node.clone(), uid, node: pod.node, owner: pod.owner })
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::eviction::{EVICT, evict};
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, serving_node};
-use crate::cluster::Permission;
+use crate::cluster::{Permission, Typed};
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
@@ -25,7 +25,7 @@ pub struct NodeDrain;
 
 /// Cordons a node in the run's name. A node that was cordoned before is left as it is.
 async fn cordon(client: &kube::Client, node: &FaultTarget, run: &str) -> Result<(), FaultError> {
-    let nodes = Api::<Node>::all(client.clone());
+    let nodes = Api::<Typed<Node>>::all(client.clone());
     let now = nodes.get(&node.name).await?;
     if now.metadata.uid.as_deref() != Some(&node.uid) {
         return Err(FaultError::Changed(format!("node {} is another one now", node.name)));
@@ -44,7 +44,7 @@ async fn cordon(client: &kube::Client, node: &FaultTarget, run: &str) -> Result<
 
 /// Takes back the run's own cordon. Says what was done.
 pub async fn uncordon(client: &kube::Client, node: &str, uid: &str, run: &str) -> Result<String, kube::Error> {
-    let nodes = Api::<Node>::all(client.clone());
+    let nodes = Api::<Typed<Node>>::all(client.clone());
     let Some(now) = nodes.get_opt(node).await? else {
         return Ok(format!("node {node} is gone"));
     };
@@ -65,11 +65,11 @@ pub const LEAK_CHECK_PERMISSIONS: [Permission; 1] = [Permission::core("nodes", &
 
 /// Names of nodes that carry the run's cordon.
 pub async fn cordoned_by(client: &kube::Client, run: &str) -> Result<Vec<String>, kube::Error> {
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
+    let nodes = Api::<Typed<Node>>::all(client.clone()).list(&ListParams::default()).await?;
     let ours = nodes
         .into_iter()
         .filter(|node| node.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_CORDONED_BY)).is_some_and(|by| by == run));
-    Ok(ours.filter_map(|node| node.metadata.name).collect())
+    Ok(ours.filter_map(|node| node.0.metadata.name).collect())
 }
 
 /// Whether a drain leaves the pod alone.
@@ -99,7 +99,7 @@ impl Fault for NodeDrain {
         Box::pin(async move {
             cordon(&site.client, target, &site.run).await?;
             let on_node = ListParams::default().fields(&format!("spec.nodeName={}", target.name));
-            let pods = Api::<Pod>::namespaced(site.client.clone(), &site.names.namespace).list(&on_node).await?;
+            let pods = Api::<Typed<Pod>>::namespaced(site.client.clone(), &site.names.namespace).list(&on_node).await?;
             for pod in pods.items.iter().filter(|pod| !stays(pod)) {
                 let name = pod.metadata.name.as_deref().unwrap_or_default();
                 let uid = pod.metadata.uid.as_deref().unwrap_or_default();

@@ -12,7 +12,7 @@ use kube::runtime::wait::await_condition;
 
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, serving_node};
-use crate::cluster::Permission;
+use crate::cluster::{Permission, Typed};
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
@@ -66,7 +66,7 @@ impl Fault for NodeOutage {
 
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, _within: Duration) -> BoxFuture<'a, Attestation> {
         Box::pin(async move {
-            let not_ready = await_condition(Api::<Node>::all(site.client.clone()), &target.name, |node: Option<&Node>| {
+            let not_ready = await_condition(Api::<Typed<Node>>::all(site.client.clone()), &target.name, |node: Option<&Typed<Node>>| {
                 let conditions = node.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
                 conditions.is_some_and(|all| all.iter().any(|condition| condition.type_ == "Ready" && condition.status != "True"))
             });

@@ -11,7 +11,7 @@ use kube::api::{Api, DeleteParams, Preconditions};
 
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, attest_replaced, serving_pod};
-use crate::cluster::Permission;
+use crate::cluster::{Permission, Typed};
 use crate::experiment::Grace;
 use crate::model::FaultTarget;
 use crate::target::TargetState;
@@ -51,7 +51,7 @@ impl Fault for PodKill {
                 preconditions: Some(Preconditions { uid: Some(target.uid.clone()), resource_version: None }),
                 ..DeleteParams::default()
             };
-            match Api::<Pod>::namespaced(site.client.clone(), &site.names.namespace).delete(&target.name, &parameters).await {
+            match Api::<Typed<Pod>>::namespaced(site.client.clone(), &site.names.namespace).delete(&target.name, &parameters).await {
                 Ok(_) => Ok(()),
                 Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Err(FaultError::Changed(status.message)),
                 Err(error) => Err(error.into()),

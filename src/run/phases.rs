@@ -13,7 +13,7 @@ use super::faults::ActiveFault;
 use super::preflight::{self, Ground};
 use super::timeline::Timeline;
 use super::{CLEAN_UP_WITHIN, Finished, Keep, Options, RunError, folder};
-use crate::cluster::{self, ClusterProvider, ClusterRecord};
+use crate::cluster::{self, ClusterProvider, ClusterRecord, Typed};
 use crate::experiment::{self, Named, Plan};
 use crate::fault::journal::{Entry, Journal, Undo};
 use crate::fault::{self, Fault, PodKill, Site};
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
         let timeline = self.timeline.clone();
         let emit: target::Emit = Arc::new(move |kind| timeline.emit(kind));
         let watch = Watch::start(&client, &self.names, emit.clone());
-        let (pods, container) = (Api::<Pod>::namespaced(client.clone(), &self.names.namespace), self.names.container.to_owned());
+        let (pods, container) = (Api::<Typed<Pod>>::namespaced(client.clone(), &self.names.namespace), self.names.container.to_owned());
         let (state, log, failed) = (watch.subscribe(), self.folder.join("target.log"), self.timeline.clone());
         self.tasks.spawn(async move {
             if let Err(error) = target::follow(pods, container, state, &log, profile.log_marks, emit).await {

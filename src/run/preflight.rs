@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams, PostParams};
 
 use super::RunError;
 use super::permissions::permissions;
-use crate::cluster::{ClusterError, ClusterProvider, Entrance, ImageNeed, Permission, Permissions};
+use crate::cluster::{ClusterError, ClusterProvider, Entrance, ImageNeed, Permission, Permissions, Typed};
 use crate::experiment::{self, Engine, Plan};
 use crate::fault;
 use crate::target::stand_in::{self, image};
@@ -65,7 +65,7 @@ const REVIEWS_AT_ONCE: usize = 8;
 
 /// Asks for everything that the run will need, so that a refusal comes before anything is created.
 async fn permitted(client: &kube::Client, needed: &Permissions) -> Result<(), RunError> {
-    let reviews = Api::<SelfSubjectAccessReview>::all(client.clone());
+    let reviews = Api::<Typed<SelfSubjectAccessReview>>::all(client.clone());
     let questions = needed.each().map(|(group, resource, verb)| {
         let reviews = reviews.clone();
         async move {
@@ -81,8 +81,8 @@ async fn permitted(client: &kube::Client, needed: &Permissions) -> Result<(), Ru
                 spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..SelfSubjectAccessReviewSpec::default() },
                 ..SelfSubjectAccessReview::default()
             };
-            let answer = reviews.create(&PostParams::default(), &review).await?;
-            Ok::<_, kube::Error>((!answer.status.is_some_and(|status| status.allowed)).then(|| format!("{verb} {resource}")))
+            let answer = reviews.create(&PostParams::default(), &Typed(review)).await?;
+            Ok::<_, kube::Error>((!answer.0.status.is_some_and(|status| status.allowed)).then(|| format!("{verb} {resource}")))
         }
     });
     let questions: Vec<_> = questions.collect();
@@ -98,7 +98,7 @@ async fn permitted(client: &kube::Client, needed: &Permissions) -> Result<(), Ru
 }
 
 async fn storage_class(client: &kube::Client, plan: &Plan) -> Result<(), RunError> {
-    let classes = Api::<StorageClass>::all(client.clone()).list(&ListParams::default()).await.map_err(ClusterError::Api)?;
+    let classes = Api::<Typed<StorageClass>>::all(client.clone()).list(&ListParams::default()).await.map_err(ClusterError::Api)?;
     let known: Vec<String> = classes.iter().filter_map(|class| class.metadata.name.clone()).collect();
     let listed = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     match &plan.target.storage.class {
@@ -150,7 +150,7 @@ async fn engine_image(provider: &dyn ClusterProvider, plan: &Plan, scratch: &std
 }
 
 async fn few_nodes(client: &kube::Client) -> Result<Option<String>, RunError> {
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.map_err(ClusterError::Api)?;
+    let nodes = Api::<Typed<Node>>::all(client.clone()).list(&ListParams::default()).await.map_err(ClusterError::Api)?;
     let open = nodes.iter().filter(|node| {
         let spec = node.spec.clone().unwrap_or_default();
         let closed = spec.taints.iter().flatten().any(|taint| taint.effect != "PreferNoSchedule");

@@ -9,7 +9,7 @@ use kube::{Client, Error};
 use thiserror::Error as ThisError;
 
 use super::manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
-use crate::cluster::{Entrance, Permission};
+use crate::cluster::{Entrance, Permission, Typed};
 
 /// What creating, finding and removing a target asks of the API server, beside its controller.
 pub const DEPLOY_PERMISSIONS: [Permission; 4] = [
@@ -56,19 +56,19 @@ pub async fn create(
 ) -> Result<String, TargetError> {
     let parameters = PostParams::default();
     let objects = manifests(None);
-    Api::<Namespace>::all(client.clone()).create(&parameters, &objects.namespace).await?;
+    Api::all(client.clone()).create(&parameters, &Typed(objects.namespace)).await?;
     let inside = names.namespace.as_str();
-    Api::namespaced(client.clone(), inside).create(&parameters, &objects.secret).await?;
-    if let Some(claim) = &objects.claim {
-        Api::namespaced(client.clone(), inside).create(&parameters, claim).await?;
+    Api::namespaced(client.clone(), inside).create(&parameters, &Typed(objects.secret)).await?;
+    if let Some(claim) = objects.claim {
+        Api::namespaced(client.clone(), inside).create(&parameters, &Typed(claim)).await?;
     }
-    let services = Api::<Service>::namespaced(client.clone(), inside);
+    let services = Api::<Typed<Service>>::namespaced(client.clone(), inside);
     let mut refusal = "there is none".to_owned();
     let mut address = None;
     for entrance in entrances {
-        match services.create(&parameters, &manifests(entrance.node_port).service).await {
+        match services.create(&parameters, &Typed(manifests(entrance.node_port).service)).await {
             Ok(service) => {
-                let port = service.spec.and_then(|spec| spec.ports).and_then(|ports| ports.first().and_then(|port| port.node_port));
+                let port = service.0.spec.and_then(|spec| spec.ports).and_then(|ports| ports.first().and_then(|port| port.node_port));
                 address = port.and_then(|port| u16::try_from(port).ok()).map(|port| entrance.address(port));
                 break;
             }
@@ -80,10 +80,10 @@ pub async fn create(
     let address = address.ok_or(TargetError::NoEntrance(refusal))?;
     match objects.controller {
         ControllerManifest::Deployment(deployment) => {
-            Api::namespaced(client.clone(), inside).create(&parameters, deployment.as_ref()).await?;
+            Api::namespaced(client.clone(), inside).create(&parameters, &Typed(*deployment)).await?;
         }
         ControllerManifest::StatefulSet(set) => {
-            Api::namespaced(client.clone(), inside).create(&parameters, set.as_ref()).await?;
+            Api::namespaced(client.clone(), inside).create(&parameters, &Typed(*set)).await?;
         }
     }
     Ok(address)
@@ -91,21 +91,21 @@ pub async fn create(
 
 /// Node ports that Services of the cluster have.
 pub async fn used_node_ports(client: &Client) -> Result<Vec<u16>, TargetError> {
-    let services = Api::<Service>::all(client.clone()).list(&ListParams::default()).await?;
-    let ports = services.into_iter().filter_map(|service| service.spec?.ports).flatten();
+    let services = Api::<Typed<Service>>::all(client.clone()).list(&ListParams::default()).await?;
+    let ports = services.into_iter().filter_map(|service| service.0.spec?.ports).flatten();
     Ok(ports.filter_map(|port| u16::try_from(port.node_port?).ok()).collect())
 }
 
 /// Removes the namespace, if it is there and carries the run's label, and waits until it is gone. True when there was one.
 pub async fn delete_namespace(client: &Client, namespace: &str, run: &str, within: Duration) -> Result<bool, TargetError> {
-    let api = Api::<Namespace>::all(client.clone());
+    let api = Api::<Typed<Namespace>>::all(client.clone());
     let Some(found) = api.get_opt(namespace).await? else {
         return Ok(false);
     };
     if found.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_RUN)).map(String::as_str) != Some(run) {
         return Err(TargetError::Foreign(namespace.to_owned()));
     }
-    let uid = found.metadata.uid.unwrap_or_default();
+    let uid = found.metadata.uid.clone().unwrap_or_default();
     let parameters = DeleteParams {
         preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
         ..DeleteParams::background()
@@ -127,6 +127,6 @@ pub async fn delete_namespace(client: &Client, namespace: &str, run: &str, withi
 /// Namespaces that carry the run's label: what is left of a run.
 pub async fn namespaces_of(client: &Client, run: &str) -> Result<Vec<String>, TargetError> {
     let labelled = ListParams::default().labels(&format!("{LABEL_RUN}={run}"));
-    let found = Api::<Namespace>::all(client.clone()).list(&labelled).await?;
-    Ok(found.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
+    let found = Api::<Typed<Namespace>>::all(client.clone()).list(&labelled).await?;
+    Ok(found.into_iter().filter_map(|namespace| namespace.0.metadata.name).collect())
 }

@@ -7,7 +7,7 @@ use kube::api::Api;
 use super::deploy::TargetError;
 use super::manifests::Names;
 use super::state::TargetState;
-use crate::cluster::Permission;
+use crate::cluster::{Permission, Typed};
 use crate::experiment::Controller;
 use crate::model::{ClaimSeen, ControllerSeen, ServiceSeen, TargetIdentity};
 
@@ -35,16 +35,16 @@ pub async fn identify(
     state: &TargetState,
 ) -> Result<TargetIdentity, TargetError> {
     let namespace = names.namespace.as_str();
-    let service = Api::<Service>::namespaced(client.clone(), namespace).get(names.service).await?;
-    let claim = Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace).get(names.claim).await?;
+    let Typed(service) = Api::<Typed<Service>>::namespaced(client.clone(), namespace).get(names.service).await?;
+    let Typed(claim) = Api::<Typed<PersistentVolumeClaim>>::namespaced(client.clone(), namespace).get(names.claim).await?;
     let volume_name = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone()).unwrap_or_default();
-    let volume = Api::<PersistentVolume>::all(client.clone()).get_opt(&volume_name).await?;
+    let volume = Api::<Typed<PersistentVolume>>::all(client.clone()).get_opt(&volume_name).await?;
     let (kind, uid) = match controller {
         Controller::Deployment => {
-            ("Deployment", Api::<Deployment>::namespaced(client.clone(), namespace).get(names.controller).await?.metadata.uid)
+            ("Deployment", Api::<Typed<Deployment>>::namespaced(client.clone(), namespace).get(names.controller).await?.0.metadata.uid)
         }
         Controller::StatefulSet => {
-            ("StatefulSet", Api::<StatefulSet>::namespaced(client.clone(), namespace).get(names.controller).await?.metadata.uid)
+            ("StatefulSet", Api::<Typed<StatefulSet>>::namespaced(client.clone(), namespace).get(names.controller).await?.0.metadata.uid)
         }
     };
     let pod = state.serving().ok_or_else(|| TargetError::NoPod(state.describe()))?;
@@ -59,9 +59,9 @@ pub async fn identify(
             name: names.claim.to_owned(),
             uid: claim.metadata.uid.unwrap_or_default(),
             volume: volume_name,
-            volume_handle: volume.as_ref().map(handle).unwrap_or_default(),
+            volume_handle: volume.as_deref().map(handle).unwrap_or_default(),
             storage_class: claim.spec.and_then(|spec| spec.storage_class_name).unwrap_or_default(),
-            bound_to_node: volume.as_ref().and_then(bound_to_node),
+            bound_to_node: volume.as_deref().and_then(bound_to_node),
         },
         controller: ControllerSeen { kind: kind.to_owned(), name: names.controller.to_owned(), uid: uid.unwrap_or_default() },
         pod_uid: pod.uid.clone(),

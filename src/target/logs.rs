@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::state::TargetState;
 use super::watch::Emit;
+use crate::cluster::Typed;
 use crate::model::{ContainerState, EventKind};
 
 /// A line longer than this is cut: a log is evidence, not a channel.
@@ -20,7 +21,7 @@ const LINE_BYTES_MAX: usize = 4096;
 
 /// Follows the log of every instance of the container into `file` until the state's sender is gone. One task an instance.
 pub async fn follow(
-    api: Api<Pod>,
+    api: Api<Typed<Pod>>,
     container: String,
     mut state: watch::Receiver<TargetState>,
     file: &Path,
@@ -55,7 +56,7 @@ pub async fn follow(
 
 /// Follows one instance to its end. A log that cannot be had is said in the file: it is evidence that something is missing.
 async fn follow_one(
-    api: Api<Pod>,
+    api: Api<Typed<Pod>>,
     pod: String,
     id: String,
     parameters: LogParams,

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::manifests::Names;
 use super::state::{NotSeen, TargetState};
-use crate::cluster::Permission;
+use crate::cluster::{Permission, Typed};
 use crate::model::{ContainerSeen, ContainerState, EndpointSeen, EventKind, OwnerSeen, PodChange, PodSeen, TerminatedSeen};
 
 /// What the watches and the engine's log ask of the API server.
@@ -42,9 +42,9 @@ impl Watch {
         let sender = Arc::new(sender);
         let namespace = names.namespace.as_str();
         let mut tasks = JoinSet::new();
-        let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+        let pods = Api::<Typed<Pod>>::namespaced(client.clone(), namespace);
         tasks.spawn(watch_pods(pods, watcher::Config::default().labels(names.selector), Arc::clone(&sender), Arc::clone(&emit)));
-        let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
+        let slices = Api::<Typed<EndpointSlice>>::namespaced(client.clone(), namespace);
         let of_service = format!("kubernetes.io/service-name={}", names.service);
         tasks.spawn(watch_endpoints(slices, watcher::Config::default().labels(&of_service), Arc::clone(&sender), Arc::clone(&emit)));
         tasks.spawn(watch_events(Api::namespaced(client.clone(), namespace), sender, Arc::clone(&emit)));
@@ -133,7 +133,7 @@ where
     }
 }
 
-async fn watch_pods(api: Api<Pod>, config: watcher::Config, state: Arc<watch::Sender<TargetState>>, emit: Emit) {
+async fn watch_pods(api: Api<Typed<Pod>>, config: watcher::Config, state: Arc<watch::Sender<TargetState>>, emit: Emit) {
     told(api, config, |told| match told {
         Told::Applied(pod) => {
             let pod = seen(&pod);
@@ -155,7 +155,7 @@ async fn watch_pods(api: Api<Pod>, config: watcher::Config, state: Arc<watch::Se
     .await;
 }
 
-async fn watch_endpoints(api: Api<EndpointSlice>, config: watcher::Config, state: Arc<watch::Sender<TargetState>>, emit: Emit) {
+async fn watch_endpoints(api: Api<Typed<EndpointSlice>>, config: watcher::Config, state: Arc<watch::Sender<TargetState>>, emit: Emit) {
     let mut slices: BTreeMap<String, Vec<EndpointSeen>> = BTreeMap::new();
     told(api, config, |told| {
         match told {
@@ -181,9 +181,9 @@ async fn watch_endpoints(api: Api<EndpointSlice>, config: watcher::Config, state
     .await;
 }
 
-async fn watch_events(api: Api<KubeEvent>, state: Arc<watch::Sender<TargetState>>, emit: Emit) {
+async fn watch_events(api: Api<Typed<KubeEvent>>, state: Arc<watch::Sender<TargetState>>, emit: Emit) {
     told(api, watcher::Config::default(), |told| {
-        let Told::Applied(event) = told else { return };
+        let Told::Applied(Typed(event)) = told else { return };
         let object =
             format!("{}/{}", event.involved_object.kind.as_deref().unwrap_or("?"), event.involved_object.name.as_deref().unwrap_or("?"));
         let reason = event.reason.unwrap_or_default();
@@ -200,10 +200,10 @@ async fn watch_events(api: Api<KubeEvent>, state: Arc<watch::Sender<TargetState>
     .await;
 }
 
-async fn watch_nodes(api: Api<Node>, emit: Emit) {
+async fn watch_nodes(api: Api<Typed<Node>>, emit: Emit) {
     let mut last: BTreeMap<String, EventKind> = BTreeMap::new();
     told(api, watcher::Config::default(), |told| {
-        let Told::Applied(node) = told else { return };
+        let Told::Applied(Typed(node)) = told else { return };
         let name = node.metadata.name.clone().unwrap_or_default();
         let spec = node.spec.unwrap_or_default();
         let kind = EventKind::Node {
