@@ -32,6 +32,11 @@ run cluster="sandbox":
 selftest:
     cargo run --release -- run experiments/selftest/lose-acked.yaml; test $? -eq 1
 
-# Write the JSON Schema anew after a change of the experiment file's keys.
+# Write the JSON Schemas anew after a change of the experiment file's keys or of the report.
 schema:
     cargo run -q -- schema > experiments/schema.json
+    cargo run -q -- schema --report > reports/schema.json
+
+# Run the sample's experiment on the sandbox and put its folder in place of the committed one.
+sample:
+    .ci/sample

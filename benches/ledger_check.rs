@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn judge(folder: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
-    let report = chaos::report::judge(folder, &plan())?;
+    let report = chaos::report::judge(folder, &plan())?.report;
     let took = start.elapsed();
     let ledger = report.checks.iter().find(|check| check.name == "ledger").ok_or("no ledger check")?;
     writeln!(

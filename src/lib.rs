@@ -5,6 +5,7 @@
 pub mod check;
 pub mod cli;
 pub mod cluster;
+pub mod compare;
 pub mod experiment;
 pub mod fault;
 pub mod measure;

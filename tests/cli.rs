@@ -204,3 +204,133 @@ fn help_comes_at_once() {
         .unwrap();
     assert!(best < Duration::from_millis(50), "{best:?}");
 }
+
+/// The committed run, in a folder of its own.
+fn sample() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/sample")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), run.join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+/// What an older report says, a newer one says too; the newer one may say more. The hash is of the experiment as resolved, so a new key changes it.
+fn agrees(older: &serde_json::Value, newer: &serde_json::Value, at: &str) {
+    match (older, newer) {
+        (serde_json::Value::Object(older), serde_json::Value::Object(newer)) => {
+            for (key, value) in older.iter().filter(|(key, _)| *key != "experimentHash") {
+                agrees(value, newer.get(key).unwrap_or(&serde_json::Value::Null), &format!("{at}.{key}"));
+            }
+        }
+        (serde_json::Value::Array(older), serde_json::Value::Array(newer)) if older.len() == newer.len() => {
+            for (n, (older, newer)) in older.iter().zip(newer).enumerate() {
+                agrees(older, newer, &format!("{at}[{n}]"));
+            }
+        }
+        _ => assert_eq!(older, newer, "{at}: draw the sample anew: chaos report reports/sample"),
+    }
+}
+
+#[test]
+fn the_committed_sample_is_what_its_own_records_say() {
+    let folder = sample();
+    let committed = std::fs::read_to_string(folder.path().join("run/report.json")).unwrap();
+    let files = ["report.json", "report.html", "report.md", "junit.xml", "episodes.csv", "metrics.txt", "annotations.json"];
+    for file in files {
+        std::fs::remove_file(folder.path().join("run").join(file)).unwrap();
+    }
+    let output = chaos(folder.path(), &["report", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(out(&output).lines().collect::<Vec<_>>(), files.map(|file| format!("run/{file}")));
+    let again = std::fs::read_to_string(folder.path().join("run/report.json")).unwrap();
+    let [committed, again] = [committed, again].map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
+    agrees(&committed, &again, "report");
+    let page = chaos(folder.path(), &["report", "run", "--format", "html"]);
+    assert!(out(&page).starts_with("<!doctype html>") && out(&page).contains("sample"));
+    let written = chaos(folder.path(), &["report", "run", "--format", "csv", "-o", "outages.csv"]);
+    assert_eq!((written.status.code(), out(&written)), (Some(0), ""));
+    // A heading and three faults.
+    assert_eq!(std::fs::read_to_string(folder.path().join("outages.csv")).unwrap().lines().count(), 4);
+    assert_eq!(chaos(folder.path(), &["report", "."]).status.code(), Some(64));
+    assert_eq!(chaos(folder.path(), &["report", "run", "-o", "x"]).status.code(), Some(64), "a file needs a form");
+}
+
+#[test]
+fn a_comparison_says_too_few_and_refuses_what_is_not_comparable() {
+    let folder = sample();
+    let same = chaos(folder.path(), &["compare", "run", "run"]);
+    // Three outages against three: not even the most extreme outcome would show anything.
+    assert_eq!(same.status.code(), Some(2), "{}", out(&same));
+    assert!(out(&same).contains("too few") && out(&same).lines().all(|line| line.chars().count() <= 80), "{}", out(&same));
+
+    let report = std::fs::read_to_string(folder.path().join("run/report.json")).unwrap();
+    let other = report.replace("\"experimentHash\": \"", "\"experimentHash\": \"00");
+    std::fs::write(folder.path().join("other.json"), other).unwrap();
+    let refused = chaos(folder.path(), &["compare", "run", "other.json"]);
+    assert_eq!((refused.status.code(), out(&refused)), (Some(64), ""));
+    assert!(err(&refused).contains("the experiment differs") && err(&refused).contains("--different"), "{}", err(&refused));
+    assert_eq!(chaos(folder.path(), &["compare", "run", "other.json", "--different"]).status.code(), Some(2));
+    assert_eq!(chaos(folder.path(), &["compare", "run", "nowhere"]).status.code(), Some(64));
+}
+
+/// Makes `count` runs of the sample whose outages are longer by a factor.
+fn runs(folder: &Path, name: &str, count: u32, factor: f64) {
+    let mut report: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("run/report.json")).unwrap()).unwrap();
+    for run in 0..count {
+        let dir = folder.join(name).join(format!("{name}-{run}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        report["run"]["id"] = format!("{name}-{run}").into();
+        report["run"]["startedAt"] = format!("2026-11-{:02}T08:00:00Z", run + 1).into();
+        for (n, episode) in report["episodes"].as_array_mut().unwrap().iter_mut().enumerate() {
+            episode["outageMs"] = (factor * (1_000.0 + f64::from(run) + 10.0 * n as f64)).into();
+        }
+        report["latency"]["reconnect"]["p50Ms"] = (factor * (1_000.0 + f64::from(run))).into();
+        std::fs::write(dir.join("report.json"), report.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn a_slower_group_is_worse_a_faster_one_better_and_the_history_shows_the_step() {
+    let folder = sample();
+    runs(folder.path(), "base", 8, 1.0);
+    runs(folder.path(), "slow", 8, 1.3);
+    let worse = chaos(folder.path(), &["compare", "base", "slow"]);
+    assert_eq!(worse.status.code(), Some(1), "{}", out(&worse));
+    assert!(out(&worse).starts_with("FAIL") && out(&worse).contains("outage is worse"), "{}", out(&worse));
+    let better = chaos(folder.path(), &["compare", "slow", "base", "--output", "json"]);
+    assert_eq!(better.status.code(), Some(0), "{}", out(&better));
+    let json: serde_json::Value = serde_json::from_str(out(&better)).unwrap();
+    assert_eq!((json["verdict"].as_str(), json["figures"][0]["change"].as_str()), (Some("pass"), Some("better")));
+    let lenient = chaos(folder.path(), &["compare", "base", "slow", "--min-effect", "50"]);
+    assert_eq!(lenient.status.code(), Some(0), "{}", out(&lenient));
+
+    let all = folder.path().join("all");
+    std::fs::create_dir(&all).unwrap();
+    for run in 0..8 {
+        std::fs::rename(folder.path().join(format!("base/base-{run}")), all.join(format!("base-{run}"))).unwrap();
+        let slow = all.join(format!("slow-{run}"));
+        std::fs::rename(folder.path().join(format!("slow/slow-{run}")), &slow).unwrap();
+        let path = slow.join("report.json");
+        let later = std::fs::read_to_string(&path).unwrap().replace("2026-11-", "2026-12-");
+        std::fs::write(path, later).unwrap();
+    }
+    let history = chaos(folder.path(), &["history", "all", "--html", "all/history.html"]);
+    assert_eq!(history.status.code(), Some(0), "{}", err(&history));
+    assert!(out(&history).contains("> median outage took another level at slow-0"), "{}", out(&history));
+    assert!(out(&history).lines().all(|line| line.chars().count() <= 80), "{}", out(&history));
+    assert!(std::fs::read_to_string(all.join("history.html")).unwrap().contains("stroke-dasharray"));
+}
+
+#[test]
+fn folders_of_experiments_are_read_before_anything_runs() {
+    let folder = folder_with(&[("good.yaml", GOOD), ("wrong.yaml", WRONG)]);
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let output = chaos(folder.path(), &["run", ".", "empty"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(err(&output).contains("wrong.yaml:") && err(&output).contains("empty: no .yaml file"), "{}", err(&output));
+    assert!(!folder.path().join("reports").exists(), "nothing was run");
+    assert_eq!(chaos(folder.path(), &["run", "good.yaml", "--repeat", "0"]).status.code(), Some(64));
+}

@@ -1,10 +1,10 @@
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::experiment;
-use crate::report::{self, Report};
+use crate::report::{self, Judged};
 
 use super::{CommandResult, Exit, Failure, Output, Streams};
 
@@ -17,25 +17,25 @@ pub(super) struct Check {
     /// The form of the result on stdout.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-    /// Also write report.json, report.md and junit.xml into the folder again.
+    /// Also write the report's files into the folder again, as `chaos report RUN` does.
     #[arg(long)]
     write: bool,
 }
 
 impl Check {
     pub fn run(self, streams: &mut Streams<'_>) -> CommandResult {
-        let report = judge(&self.folder)?;
+        let judged = judge(&self.folder)?;
         if self.write {
-            report::write(&self.folder, &report)
-                .map_err(|error| Failure::unavailable(format!("{}: the report cannot be written: {error}", self.folder.display())))?;
+            write(&self.folder, &judged)?;
         }
+        let report = &judged.report;
         match self.output {
             Output::Text => {
                 let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-                write!(streams.out, "{}", report::terminal(&report, 80, colour))?;
+                write!(streams.out, "{}", report::terminal(report, 80, colour))?;
             }
             Output::Json => {
-                serde_json::to_writer(&mut *streams.out, &report).map_err(std::io::Error::from)?;
+                serde_json::to_writer(&mut *streams.out, report).map_err(std::io::Error::from)?;
                 writeln!(streams.out)?;
             }
         }
@@ -43,7 +43,14 @@ impl Check {
     }
 }
 
-fn judge(folder: &std::path::Path) -> Result<Report, Failure> {
+/// Writes the report's files into a run's folder.
+pub(super) fn write(folder: &Path, judged: &Judged) -> Result<(), Failure> {
+    report::write(folder, judged)
+        .map_err(|error| Failure::unavailable(format!("{}: the report cannot be written: {error}", folder.display())))
+}
+
+/// Judges the run of a folder by its files.
+pub(super) fn judge(folder: &Path) -> Result<Judged, Failure> {
     if !folder.is_dir() {
         return Err(Failure::new(Exit::Usage, format!("{}: not a folder, expected the folder of a run", folder.display())));
     }

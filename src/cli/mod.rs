@@ -11,10 +11,12 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 mod check;
 mod cluster;
+mod compare;
 mod completions;
 mod doctor;
 mod embedded;
 mod exit;
+mod history;
 mod image;
 mod init;
 mod list;
@@ -22,6 +24,7 @@ mod overrides;
 mod plan;
 mod rbac;
 mod recover;
+mod report;
 mod run;
 mod schema;
 mod validate;
@@ -59,13 +62,19 @@ enum Command {
     Rbac(rbac::Rbac),
     /// Judge a recorded run again.
     Check(check::Check),
+    /// Render a recorded run again, in any form.
+    Report(report::ReportArgs),
+    /// Compare runs with a base: is anything worse?
+    Compare(compare::Compare),
+    /// Show how figures went over many runs.
+    History(history::History),
     /// Undo what a killed harness left in a cluster.
     Recover(recover::Recover),
     /// Start, end and show a standing sandbox, to point kubectl at.
     Cluster(cluster::Cluster),
     /// List faults, workloads, checkers and engines, each with its reach.
     List(list::List),
-    /// Write the JSON Schema of experiment files.
+    /// Write the JSON Schema of experiment files, or of report.json.
     Schema(schema::Schema),
     /// Write a commented experiment to start from.
     Init(init::Init),
@@ -82,6 +91,9 @@ impl Command {
         match self {
             Command::Run(command) => command.start(streams),
             Command::Check(command) => Job::Done(command.run(streams)),
+            Command::Report(command) => Job::Done(command.run(streams)),
+            Command::Compare(command) => Job::Done(command.run(streams)),
+            Command::History(command) => Job::Done(command.run(streams)),
             Command::Recover(command) => command.start(streams),
             Command::Cluster(command) => command.start(streams),
             Command::Validate(command) => Job::Done(command.run(streams)),

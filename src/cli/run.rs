@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::experiment::{self, ClusterRef, Overrides, Plan};
-use crate::report::{self, Live};
+use crate::report::{self, Entry, Live};
 use crate::run::{self, Finished, Keep, Options, RunError};
 
 use super::{CommandResult, Exit, Failure, Job, Output, OverrideArgs, Streams};
@@ -17,9 +17,16 @@ pub(super) const REPORTS: &str = "reports";
 /// Runs experiments to their verdicts.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// The experiment files, run one after the other; the worst verdict wins.
+    /// Experiment files, or folders whose `.yaml` files are taken in the order of their names; run one after the other, and the worst verdict wins.
+    /// Several runs also get index.html and junit.xml in the folder of reports.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Run each experiment this often, for `chaos compare` and for what happens only now and then.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    repeat: u32,
+    /// Leave out what is left when a run does not pass.
+    #[arg(long)]
+    fail_fast: bool,
     #[command(flatten)]
     overrides: OverrideArgs,
     /// The folder that gets a folder for each run.
@@ -48,7 +55,7 @@ impl Run {
         let overrides = Overrides::from(self.overrides.clone());
         let mut plans = Vec::new();
         let mut wrong = String::new();
-        for file in &self.files {
+        for file in &files_of(&self.files, &mut wrong) {
             match experiment::load_with(file, &overrides) {
                 Ok(plan) => plans.push(plan),
                 Err(mistakes) => wrong.push_str(&mistakes.to_string()),
@@ -63,18 +70,41 @@ impl Run {
     async fn run(self, plans: Vec<Plan>, streams: &mut Streams<'_>) -> CommandResult {
         let cancel = CancellationToken::new();
         let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
+        let repeat = self.repeat as usize;
         let mut worst = Exit::Pass;
-        for plan in &plans {
-            worst = worse(worst, self.one(plan, &cancel, streams).await?);
-            if cancel.is_cancelled() {
+        let mut entries = Vec::new();
+        let turns: Vec<&Plan> = plans.iter().flat_map(|plan| std::iter::repeat_n(plan, repeat)).collect();
+        for plan in &turns {
+            let (exit, entry) = self.one(plan, &cancel, streams).await?;
+            worst = worse(worst, exit);
+            entries.push(entry);
+            if cancel.is_cancelled() || (self.fail_fast && exit != Exit::Pass) {
                 break;
             }
         }
         signals.abort();
+        if turns.len() > 1 {
+            let left_out: Vec<String> = turns[entries.len()..].iter().map(|plan| plan.name.clone()).collect();
+            self.together(&entries, &left_out, streams)?;
+        }
         Ok(worst)
     }
 
-    async fn one(&self, plan: &Plan, cancel: &CancellationToken, streams: &mut Streams<'_>) -> CommandResult {
+    /// Writes the page and the JUnit file of several runs.
+    fn together(&self, entries: &[Entry], left_out: &[String], streams: &mut Streams<'_>) -> Result<(), Failure> {
+        let page = self.reports.join("index.html");
+        let junit = self.reports.join("junit.xml");
+        let reports = entries.iter().filter_map(|entry| entry.report.as_ref());
+        report::replace(&page, report::index(entries, left_out).as_bytes())
+            .and_then(|()| report::replace(&junit, report::junit_of(reports).as_bytes()))
+            .map_err(|error| Failure::unavailable(format!("{}: cannot be written: {error}", self.reports.display())))?;
+        if self.output == Output::Text {
+            writeln!(streams.out, "\n{} runs, {} left out: {}", entries.len(), left_out.len(), page.display())?;
+        }
+        Ok(())
+    }
+
+    async fn one(&self, plan: &Plan, cancel: &CancellationToken, streams: &mut Streams<'_>) -> Result<(Exit, Entry), Failure> {
         let cluster = plan.cluster.clone().unwrap_or(ClusterRef::Sandbox(None));
         self.meant(&cluster)?;
         let keep = match (self.keep, self.keep_on_failure) {
@@ -85,10 +115,16 @@ impl Run {
         let live = (!self.quiet).then(|| Box::new(Live::new(std::io::stderr(), terminal_width(), plan)) as Box<_>);
         let options = Options { reports: self.reports.clone(), cluster, keep, live };
         match run::run(plan, options, cancel.clone()).await {
-            Ok(finished) => self.tell(&finished, streams),
+            Ok(finished) => {
+                let exit = self.tell(&finished, streams)?;
+                let folder = finished.folder.file_name().map(|name| name.to_string_lossy().into_owned());
+                let error = finished.error.as_ref().map(|error| run::with_causes(error));
+                Ok((exit, Entry { experiment: plan.name.clone(), folder, report: finished.report, error }))
+            }
             Err(error) => {
                 tell_error(&error, streams)?;
-                Ok(exit_of_error(&error))
+                let why = Some(run::with_causes(&error));
+                Ok((exit_of_error(&error), Entry { experiment: plan.name.clone(), folder: None, report: None, error: why }))
             }
         }
     }
@@ -129,6 +165,32 @@ impl Run {
         }
         Ok(exit_of(finished))
     }
+}
+
+/// The experiment files that were named, folders replaced by what is in them.
+fn files_of(named: &[PathBuf], wrong: &mut String) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries =
+            std::fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>());
+        let mut found: Vec<PathBuf> = match entries {
+            Ok(entries) => entries.into_iter().filter(|file| file.extension().is_some_and(|e| e == "yaml" || e == "yml")).collect(),
+            Err(error) => {
+                wrong.push_str(&format!("{}: {error}\n", path.display()));
+                continue;
+            }
+        };
+        if found.is_empty() {
+            wrong.push_str(&format!("{}: no .yaml file in this folder\n", path.display()));
+        }
+        found.sort();
+        files.append(&mut found);
+    }
+    files
 }
 
 /// The width of the terminal on stderr; none where it is not one.

@@ -26,6 +26,8 @@ pub use plan::{
     TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
 pub use schema::schema;
+#[cfg(test)]
+pub(crate) use schema::tests::conforms;
 pub use write::{hash, to_yaml};
 
 /// The largest file that is read: far more than any experiment, far less than what would hurt.

@@ -134,7 +134,7 @@ fn fault_property(fault: &FaultForm) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "a test ends where it finds no schema")]
 
     use std::collections::BTreeSet;
@@ -142,8 +142,9 @@ mod tests {
 
     use super::*;
 
-    /// The keywords that [`schema`] uses, checked as JSON Schema 2020-12 tells; any other fails the test that meets it.
-    fn conforms(value: &Value, schema: &Value, path: &str) -> Result<(), String> {
+    /// The keywords that the schemas of this crate use, checked as JSON Schema 2020-12 tells; any other fails the test that meets it. A key that a schema does
+    /// not name is refused, unless the schema says what unnamed keys hold.
+    pub(crate) fn conforms(value: &Value, schema: &Value, path: &str) -> Result<(), String> {
         let fail = |what: &str| Err(format!("{path}: {what}: {value}"));
         for (keyword, rule) in schema.as_object().unwrap() {
             let ok = match keyword.as_str() {
@@ -154,6 +155,7 @@ mod tests {
                     _ => false,
                 },
                 "const" => value == rule,
+                "enum" => rule.as_array().unwrap().contains(value),
                 "minimum" => value.as_f64().is_none_or(|v| v >= rule.as_f64().unwrap()),
                 "maximum" => value.as_f64().is_none_or(|v| v <= rule.as_f64().unwrap()),
                 "maxLength" => value.as_str().is_none_or(|v| v.chars().count() as u64 <= rule.as_u64().unwrap()),
@@ -172,6 +174,9 @@ mod tests {
                     for (key, inner) in value.as_object().into_iter().flatten() {
                         match schema["properties"].get(key) {
                             Some(rule) => conforms(inner, rule, &format!("{path}.{key}"))?,
+                            None if schema["additionalProperties"].is_object() => {
+                                conforms(inner, &schema["additionalProperties"], &format!("{path}.{key}"))?;
+                            }
                             None => return fail(&format!("unknown key {key}")),
                         }
                     }
@@ -198,6 +203,7 @@ mod tests {
             "array" => value.is_array(),
             "string" => value.is_string(),
             "integer" => value.is_u64() || value.is_i64(),
+            "number" => value.is_number(),
             "boolean" => value.is_boolean(),
             "null" => value.is_null(),
             other => panic!("unknown type {other}"),

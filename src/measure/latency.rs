@@ -7,6 +7,8 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::median_interval;
+use super::stages::{Stage, Stages};
 use crate::model::{Begun, ErrorKind, F, Millis, OpType, OpView};
 
 /// The longest time that a histogram tells from a longer one: an hour.
@@ -59,6 +61,10 @@ pub struct Repeats {
     pub p99_ms: Millis,
     /// The longest.
     pub max_ms: Millis,
+    /// The 95 % confidence interval of the median; none where there are too few repeats for one. A repeat that did not end counts as it was last seen, so
+    /// with any of them the upper end is too low.
+    #[serde(default)]
+    pub p50_interval_ms: Option<[Millis; 2]>,
 }
 
 impl Repeats {
@@ -77,8 +83,61 @@ impl Repeats {
             p50_ms: at(50),
             p99_ms: at(99),
             max_ms: at(100),
+            p50_interval_ms: interval(&sorted),
         }
     }
+}
+
+fn interval(times_ns: &[u64]) -> Option<[Millis; 2]> {
+    let times_ms: Vec<f64> = times_ns.iter().map(|&ns| Millis::from_ns(ns).0).collect();
+    // To a microsecond, as all times of a report.
+    median_interval(&times_ms).map(|ends| ends.map(|ms| Millis((ms * 1_000.0).round() / 1_000.0)))
+}
+
+/// Response times of the ops that were due in one stage of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct StageLatency {
+    /// Of those that happened. Ops that never ended are counted here as censored.
+    pub response: Summary,
+    /// How many did not happen.
+    pub failed: u64,
+    /// How many may have happened.
+    pub unknown: u64,
+}
+
+/// Response times by stage of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct ByStage {
+    /// Before the first fault: the baseline.
+    pub before: StageLatency,
+    /// Between the start of a fault and its recovery.
+    pub during: StageLatency,
+    /// After a recovery.
+    pub after: StageLatency,
+}
+
+impl ByStage {
+    /// Of one stage.
+    pub fn of(&self, stage: Stage) -> &StageLatency {
+        match stage {
+            Stage::Before => &self.before,
+            Stage::During => &self.during,
+            Stage::After => &self.after,
+        }
+    }
+}
+
+/// The percentiles of one stage as a line. What did not succeed counts as slower than everything, so a line ends where ops stop succeeding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Whose.
+    pub stage: Stage,
+    /// Ops that were due.
+    pub due: u64,
+    /// Ops that ended ok.
+    pub ok: u64,
+    /// `-log10(1 - quantile)`, so that 2 is the 99th percentile, and the response time in ns.
+    pub points: Vec<(f64, u64)>,
 }
 
 /// Every latency of a run.
@@ -92,6 +151,9 @@ pub struct LatencySummary {
     pub connect: Summary,
     /// The outages of the episodes.
     pub reconnect: Repeats,
+    /// Response times before, during and after the faults, by when an op was due.
+    #[serde(default)]
+    pub stages: ByStage,
 }
 
 /// The histograms of a run.
@@ -101,6 +163,52 @@ pub struct LatencyRecorder {
     service: [Histogram<u64>; 3],
     connect: Histogram<u64>,
     commits: u64,
+    stages: Stages,
+    staged: [Staged; 3],
+}
+
+/// What is kept of one stage.
+#[derive(Debug)]
+struct Staged {
+    response: Histogram<u64>,
+    failed: u64,
+    unknown: u64,
+}
+
+impl Staged {
+    fn new() -> Self {
+        Staged { response: histogram(), failed: 0, unknown: 0 }
+    }
+
+    fn curve(&self, stage: Stage, open: u64) -> Curve {
+        /// How many points the line has between two nines.
+        const STEPS: u32 = 20;
+        let ok = self.response.len();
+        let due = ok + self.failed + self.unknown + open;
+        let mut points = Vec::new();
+        for step in 0..=9 * STEPS {
+            let nines = f64::from(step) / f64::from(STEPS);
+            let Some(value_ns) = self.at(1.0 - 10_f64.powf(-nines), due) else { break };
+            points.push((nines, value_ns));
+            if value_ns >= self.response.max() {
+                break;
+            }
+        }
+        Curve { stage, due, ok, points }
+    }
+
+    /// The response time at a quantile of all that were due; none where the op at that rank did not succeed.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts of ops are far below 2^53"
+    )]
+    fn at(&self, quantile: f64, due: u64) -> Option<u64> {
+        let ok = self.response.len();
+        let rank = ((quantile * due as f64).ceil() as u64).max(1);
+        (rank <= ok).then(|| self.response.value_at_quantile(rank as f64 / ok as f64))
+    }
 }
 
 fn histogram() -> Histogram<u64> {
@@ -109,18 +217,20 @@ fn histogram() -> Histogram<u64> {
 
 impl Default for LatencyRecorder {
     fn default() -> Self {
-        Self::new()
+        Self::new(Stages::default())
     }
 }
 
 impl LatencyRecorder {
     /// Empty histograms.
-    pub fn new() -> Self {
+    pub fn new(stages: Stages) -> Self {
         LatencyRecorder {
             response: [histogram(), histogram(), histogram()],
             service: [histogram(), histogram(), histogram()],
             connect: histogram(),
             commits: 0,
+            stages,
+            staged: std::array::from_fn(|_| Staged::new()),
         }
     }
 
@@ -140,6 +250,12 @@ impl LatencyRecorder {
                 self.commits += u64::from(outcome == 0 && op.f != F::BankRead);
                 let response_ns = op.time_ns.saturating_sub(begun.intended_ns);
                 self.response[outcome].saturating_record(response_ns.max(1));
+                let staged = &mut self.staged[self.stages.of(begun.intended_ns) as usize];
+                match op.kind {
+                    OpType::Ok => staged.response.saturating_record(response_ns.max(1)),
+                    OpType::Fail => staged.failed += 1,
+                    OpType::Info | OpType::Invoke => staged.unknown += 1,
+                }
                 // An op that was never sent has no service time.
                 if op.error.is_none_or(|error| error.kind != ErrorKind::NotSent) {
                     self.service[outcome].saturating_record(service_ns.max(1));
@@ -157,15 +273,20 @@ impl LatencyRecorder {
 
     /// The percentiles. `open` are the ops that never ended.
     pub fn finish<'a>(&self, open: impl Iterator<Item = &'a Begun>, reconnect: Repeats) -> LatencySummary {
-        let mut censored = 0;
         let mut censored_probes = 0;
+        let mut open_in = [0; 3];
         for begun in open {
             match begun.f {
-                F::LedgerAdd | F::BankTransfer | F::BankRead => censored += 1,
+                F::LedgerAdd | F::BankTransfer | F::BankRead => open_in[self.stages.of(begun.intended_ns) as usize] += 1,
                 F::Probe => censored_probes += 1,
                 F::LedgerRead => {}
             }
         }
+        let censored = open_in.iter().sum();
+        let staged = |stage: Stage| {
+            let Staged { response, failed, unknown } = &self.staged[stage as usize];
+            StageLatency { response: summary(response, open_in[stage as usize]), failed: *failed, unknown: *unknown }
+        };
         let by_outcome = |histograms: &[Histogram<u64>; 3]| ByOutcome {
             ok: summary(&histograms[0], censored),
             fail: summary(&histograms[1], 0),
@@ -176,7 +297,14 @@ impl LatencyRecorder {
             service: by_outcome(&self.service),
             connect: summary(&self.connect, censored_probes),
             reconnect,
+            stages: ByStage { before: staged(Stage::Before), during: staged(Stage::During), after: staged(Stage::After) },
         }
+    }
+
+    /// The percentile lines of the stages in which anything was due. `summary` is what [`LatencyRecorder::finish`] gave.
+    pub fn curves(&self, summary: &LatencySummary) -> Vec<Curve> {
+        let curve = |stage: Stage| self.staged[stage as usize].curve(stage, summary.stages.of(stage).response.censored);
+        Stage::ALL.into_iter().map(curve).filter(|curve| curve.due > 0).collect()
     }
 }
 
@@ -211,7 +339,7 @@ mod tests {
         history.ops[at].intended_ns -= 1_400_000_000;
         history.push(OpType::Ok, process, F::LedgerAdd, value, None);
         history.begin(F::LedgerAdd, 3);
-        let mut recorder = LatencyRecorder::new();
+        let mut recorder = LatencyRecorder::default();
         let mut open = crate::model::OpenOps::default();
         history.feed(|op, begun| {
             recorder.op(op, begun);

@@ -1,5 +1,6 @@
 //! Open-loop clock, HDR recorders, episodes and phases.
 
+mod bootstrap;
 mod clock;
 mod counters;
 mod episodes;
@@ -8,12 +9,17 @@ mod interval_log;
 mod latency;
 mod phases;
 mod recorder;
+mod series;
+mod stages;
 
+pub use bootstrap::{SAMPLE_MIN, SplitMix64, median, median_interval};
 pub use clock::Clock;
 pub use counters::Counts;
 pub use episodes::{Episode, EpisodeRecorder, Outage, SeenBy, Window, windows};
 pub use interval_log::lateness_percentiles;
 pub(crate) use interval_log::{add, new_histogram};
-pub use latency::{ByOutcome, LatencyRecorder, LatencySummary, Repeats, Summary};
+pub use latency::{ByOutcome, ByStage, Curve, LatencyRecorder, LatencySummary, Repeats, StageLatency, Summary};
 pub use phases::{PhaseSpan, phases};
 pub use recorder::{Invoked, OpSink, Recorder};
+pub use series::{BINS_MAX, Bin, ERROR_KINDS, Series};
+pub use stages::{Stage, Stages};

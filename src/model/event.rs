@@ -286,6 +286,18 @@ pub enum Provider {
     Context,
 }
 
+impl Provider {
+    /// The word in a report.
+    pub fn word(self) -> &'static str {
+        match self {
+            Provider::Sandbox => "sandbox",
+            Provider::Kind => "kind",
+            Provider::K3d => "k3d",
+            Provider::Context => "context",
+        }
+    }
+}
+
 /// The harness' own identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HarnessInfo {

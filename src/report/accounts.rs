@@ -1,6 +1,6 @@
 //! Folds the timeline into what the report tells of run, faults, schedule and leaks.
 
-use crate::experiment::{Engine, Plan};
+use crate::experiment::{Engine, Plan, hash};
 use crate::measure::{Episode, SeenBy, phases};
 use crate::model::{Event, EventKind, HarnessInfo, Millis, Provider, RunInfo};
 
@@ -54,6 +54,7 @@ pub(super) fn run(events: &[Event], plan: &Plan) -> RunReport {
         id: info.id,
         experiment: info.experiment,
         description: plan.description.clone(),
+        experiment_hash: hash(&Plan { seed: None, cluster: None, ..plan.clone() }),
         seed: info.seed,
         started_at: info.started_at,
         duration_ms: Millis::from_ns(events.last().map_or(0, |event| event.time_ns)),

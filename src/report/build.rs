@@ -14,6 +14,7 @@ use crate::model::{
     RunInfo, ServiceSeen, TargetIdentity, Value,
 };
 
+use super::judge::Judged;
 use super::model::Report;
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -319,6 +320,10 @@ impl RunBuilder {
     }
 
     pub(crate) fn judge(&self) -> Report {
+        self.judge_whole().report
+    }
+
+    pub(super) fn judge_whole(&self) -> Judged {
         let folder = self.write();
         super::judge(folder.path(), &self.plan).expect("the folder can be judged")
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::check::{Bank, Check, Checker, Guarded, Ledger, guarded, single_writer, volume};
-use crate::experiment::{Plan, WorkloadKind};
-use crate::measure::{Episode, EpisodeRecorder, LatencyRecorder, Repeats};
+use crate::experiment::{Plan, WorkloadKind, to_yaml};
+use crate::measure::{Curve, Episode, EpisodeRecorder, LatencyRecorder, Repeats, Series, Stages};
 use crate::model::{Claim, Event, Millis, Op, Outcome, Verdict};
 
 use super::accounts;
@@ -18,6 +18,7 @@ use super::honesty::{Record, reasons};
 use super::limits::limits;
 use super::model::{CheckReport, ClaimReport, Example, ProofOp, Recorded, Report, SCHEMA_VERSION, Schedule};
 use super::timeline::Timeline;
+use super::write::Format;
 
 /// Why a folder could not be judged at all.
 #[derive(Debug, Error)]
@@ -38,11 +39,32 @@ pub enum JudgeError {
     },
 }
 
+/// A run's report, and what its picture is drawn from: both come from one fold over the run's files.
+#[derive(Debug)]
+pub struct Judged {
+    /// The report.
+    pub report: Report,
+    pub(super) drawn: Drawn,
+}
+
+/// What a picture of a run is drawn from, beside its report.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Drawn {
+    /// The timeline.
+    pub(super) events: Vec<Event>,
+    /// The load over time.
+    pub(super) series: Series,
+    /// Percentiles by stage of the run.
+    pub(super) curves: Vec<Curve>,
+    /// The experiment as resolved.
+    pub(super) experiment: String,
+}
+
 /// Judges a run that has ended by its `history.jsonl` and `timeline.jsonl`. Call it after the last event was written and flushed.
 ///
 /// # Errors
 /// When a file cannot be read. What is wrong with the run itself is in the report.
-pub fn judge(dir: &Path, plan: &Plan) -> Result<Report, JudgeError> {
+pub fn judge(dir: &Path, plan: &Plan) -> Result<Judged, JudgeError> {
     judge_with(dir, plan, true)
 }
 
@@ -52,17 +74,18 @@ pub fn judge(dir: &Path, plan: &Plan) -> Result<Report, JudgeError> {
 /// # Errors
 /// As [`judge`].
 pub fn judge_so_far(dir: &Path, plan: &Plan) -> Result<Report, JudgeError> {
-    judge_with(dir, plan, false)
+    Ok(judge_with(dir, plan, false)?.report)
 }
 
-fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError> {
+fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Judged, JudgeError> {
     let timeline = read_timeline(dir)?;
     let events = &timeline.events;
     let history_path = dir.join("history.jsonl");
     let read_error = |source| JudgeError::Read { path: history_path.clone(), source };
 
     let mut checkers = op_checkers(plan);
-    let mut latency = LatencyRecorder::new();
+    let mut latency = LatencyRecorder::new(Stages::new(events));
+    let mut series = Series::default();
     let mut recorder = EpisodeRecorder::new(events);
     let history = History::read(&history_path, |op, begun| {
         for checker in &mut checkers {
@@ -70,6 +93,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
         }
         latency.op(op, begun);
         recorder.op(op, begun);
+        series.op(op, begun);
     })
     .map_err(read_error)?;
 
@@ -91,8 +115,9 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
     let (verdict, reasons) = verdict(&claims, doubts);
     let run = accounts::run(events, plan);
     let limits = limits(plan, &run, events, &faults);
-    let reconnect = reconnect(&episodes);
-    Ok(Report {
+    let summary = latency.finish(history.open.still_open(), reconnect(&episodes));
+    let curves = latency.curves(&summary);
+    let report = Report {
         schema_version: SCHEMA_VERSION,
         run,
         verdict,
@@ -102,7 +127,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
         checks: with_proof(found, &history).map_err(read_error)?,
         episodes: accounts::episodes(events, &episodes),
         faults,
-        latency: latency.finish(history.open.still_open(), reconnect),
+        latency: summary,
         schedule,
         recorded: Recorded {
             transitions: history.lines,
@@ -113,7 +138,8 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Report, JudgeError
         limits,
         leaks: accounts::leaks(events),
         artifacts: artifacts(dir),
-    })
+    };
+    Ok(Judged { report, drawn: Drawn { events: timeline.events, series, curves, experiment: to_yaml(plan) } })
 }
 
 fn read_timeline(dir: &Path) -> Result<Timeline, JudgeError> {
@@ -229,12 +255,7 @@ const RECORDED: [&str; 7] =
     ["experiment.yaml", "history.jsonl", "timeline.jsonl", "journal.jsonl", "kube-events.jsonl", "target.log", "latency.hlog"];
 
 fn artifacts(dir: &Path) -> Vec<String> {
-    RECORDED
-        .into_iter()
-        .filter(|name| dir.join(name).exists())
-        .chain(["report.json", "report.md", "junit.xml"])
-        .map(str::to_owned)
-        .collect()
+    RECORDED.into_iter().filter(|name| dir.join(name).exists()).chain(Format::ALL.map(Format::file)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

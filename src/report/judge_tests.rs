@@ -79,9 +79,10 @@ fn phases_sum_to_the_outage_in_the_report() {
 fn judging_again_gives_the_same_report_and_it_survives_json() {
     let run = RunBuilder::passing();
     let folder = run.write();
-    let first = judge(folder.path(), &run.plan).expect("it can be judged");
-    super::super::write(folder.path(), &first).expect("it can be written");
-    let again = judge(folder.path(), &run.plan).expect("it can be judged again");
+    let judged = judge(folder.path(), &run.plan).expect("it can be judged");
+    super::super::write(folder.path(), &judged).expect("it can be written");
+    let first = judged.report;
+    let again = judge(folder.path(), &run.plan).expect("it can be judged again").report;
     assert_eq!(first, again);
     let bytes = std::fs::read(folder.path().join("report.json")).expect("it was written");
     let read: Report = serde_json::from_slice(&bytes).expect("it can be read");
@@ -267,7 +268,7 @@ fn a_run_killed_in_the_middle_is_judged_by_what_was_recorded() {
         bytes.truncate(bytes.len() - 7);
         std::fs::write(&path, bytes).expect("it can be written");
     }
-    let report = judge(folder.path(), &run.plan).expect("it can be judged");
+    let report = judge(folder.path(), &run.plan).expect("it can be judged").report;
     assert_eq!(report.outcome(), Outcome::Inconclusive);
     assert!(report.recorded.torn_bytes > 0);
     assert_eq!(report.episodes.len(), 2);
@@ -283,7 +284,7 @@ fn a_damaged_history_decides_nothing() {
         let middle = bytes.len() / 2;
         bytes[middle..middle + 200].fill(b'\n');
         std::fs::write(&path, bytes).expect("it can be written");
-        let report = judge(folder.path(), &run.plan).expect("it can be judged");
+        let report = judge(folder.path(), &run.plan).expect("it can be judged").report;
         assert_eq!(report.outcome(), Outcome::Inconclusive, "{name}");
         assert!(report.reasons.iter().any(|r| r.contains(words)), "{:?}", report.reasons);
     }
@@ -559,11 +560,11 @@ fn an_op_error_and_a_value_of_any_spelling_are_read() {
     // The same history with blanks in every line takes the general parser and gives the same report.
     let run = RunBuilder::passing();
     let folder = run.write();
-    let first = judge(folder.path(), &run.plan).expect("it can be judged");
+    let first = judge(folder.path(), &run.plan).expect("it can be judged").report;
     let path = folder.path().join("history.jsonl");
     let text = std::fs::read_to_string(&path).expect("it was written");
     std::fs::write(&path, text.replace(",\"", ", \"")).expect("it can be written");
-    let again = judge(folder.path(), &run.plan).expect("it can be judged");
+    let again = judge(folder.path(), &run.plan).expect("it can be judged").report;
     assert_eq!(first, again);
 }
 

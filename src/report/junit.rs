@@ -37,6 +37,20 @@ struct Case<'a> {
 
 /// Renders a report as JUnit XML.
 pub(super) fn junit(report: &Report) -> String {
+    junit_of([report])
+}
+
+/// Renders several reports as one JUnit file, a suite each.
+pub fn junit_of<'a>(reports: impl IntoIterator<Item = &'a Report>) -> String {
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    for report in reports {
+        suite(&mut xml, report);
+    }
+    xml.push_str("</testsuites>\n");
+    xml
+}
+
+fn suite(xml: &mut String, report: &Report) {
     let mut cases = vec![Case {
         class: "run",
         name: "verdict",
@@ -68,17 +82,16 @@ pub(super) fn junit(report: &Report) -> String {
             text: check.evidence.join("\n"),
         });
     }
-    render(report, &cases)
+    render(xml, report, &cases);
 }
 
-fn render(report: &Report, cases: &[Case<'_>]) -> String {
+fn render(xml: &mut String, report: &Report, cases: &[Case<'_>]) {
     let count = |wanted: fn(&Ending) -> bool| cases.iter().filter(|c| wanted(&c.ending)).count();
     let suite = escape(&report.run.experiment);
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing to a string does not fail.
     let _ = writeln!(
         xml,
-        "<testsuites><testsuite name=\"{suite}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"{:.3}\" timestamp=\"{}\">",
+        "<testsuite name=\"{suite}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"{:.3}\" timestamp=\"{}\">",
         cases.len(),
         count(|e| matches!(e, Ending::Failure)),
         count(|e| matches!(e, Ending::Error)),
@@ -97,8 +110,7 @@ fn render(report: &Report, cases: &[Case<'_>]) -> String {
         };
         xml.push_str("</testcase>\n");
     }
-    xml.push_str("</testsuite></testsuites>\n");
-    xml
+    xml.push_str("</testsuite>\n");
 }
 
 /// Escapes what XML reserves and drops what it cannot hold at all.

@@ -4,28 +4,39 @@
 //! Every renderer shows the [`Report`] that it returned and decides nothing.
 
 mod accounts;
+mod annotations;
 mod claims;
+mod csv;
 mod history;
 mod honesty;
+mod html;
+mod index;
 mod judge;
 mod junit;
 mod limits;
 mod live;
 mod markdown;
 mod model;
+mod openmetrics;
 mod paint;
+mod schema;
 mod terminal;
 mod timeline;
 mod write;
 
-pub use judge::{JudgeError, judge, judge_so_far};
+pub(crate) use html::{Text, document, outcome_word};
+pub use index::{Entry, index};
+pub use judge::{JudgeError, Judged, judge, judge_so_far};
+pub use junit::junit_of;
 pub use live::Live;
 pub use model::{
     CheckReport, ClaimReport, EngineReport, EpisodeReport, Example, FaultReport, Lateness, Leaks, PhaseReport, ProofOp, Recorded, Report,
     RunReport, SCHEMA_VERSION, Schedule,
 };
+pub(crate) use paint::wrap;
+pub use schema::schema;
 pub use terminal::terminal;
-pub use write::write;
+pub use write::{Format, render, replace, write};
 
 #[cfg(test)]
 pub(crate) mod build;

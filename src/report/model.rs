@@ -67,6 +67,9 @@ pub struct RunReport {
     pub experiment: String,
     /// What the experiment shows.
     pub description: String,
+    /// SHA-256 of the experiment as resolved, but for seed and cluster: equal for runs that can be compared. Empty in reports that are older than it.
+    #[serde(default)]
+    pub experiment_hash: String,
     /// The seed in force.
     pub seed: u64,
     /// RFC 3339, UTC.

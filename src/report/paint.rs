@@ -32,7 +32,7 @@ impl Paint {
 
 /// Breaks text at spaces so that no line is longer than `width`, the first one indented by `first`, the others by `rest` blanks. A word that is longer than a
 /// line is cut.
-pub(super) fn wrap(text: &str, width: usize, first: usize, rest: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize, first: usize, rest: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = " ".repeat(first);
     let mut used = first;

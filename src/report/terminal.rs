@@ -5,8 +5,8 @@ use crate::model::{Millis, Outcome, Provider, Verdict};
 use super::model::{CheckReport, EpisodeReport, Report};
 use super::paint::{Ink, Paint, cut, wrap};
 
-/// One letter a phase in the bar, with its words in the legend.
-const PHASES: [(&str, char, &str); 13] = [
+/// The phases of an outage, each with its letter in the bar and its words in the legend.
+pub(super) const PHASES: [(&str, char, &str); 13] = [
     ("first-error", 'e', "until the first error"),
     ("endpoint-removed", 'x', "endpoint removed"),
     ("old-container-gone", 'o', "old container gone"),

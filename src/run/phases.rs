@@ -375,9 +375,9 @@ impl<'a> Run<'a> {
     async fn judge(&self) -> Result<report::Report, String> {
         let (folder, plan) = (self.folder.clone(), Plan { seed: Some(self.seed), ..self.plan.clone() });
         tokio::task::spawn_blocking(move || {
-            let report = report::judge(&folder, &plan).map_err(|error| error.to_string())?;
-            report::write(&folder, &report).map_err(|error| format!("the report cannot be written: {error}"))?;
-            Ok(report)
+            let judged = report::judge(&folder, &plan).map_err(|error| error.to_string())?;
+            report::write(&folder, &judged).map_err(|error| format!("the report cannot be written: {error}"))?;
+            Ok(judged.report)
         })
         .await
         .map_err(|error| error.to_string())?
