@@ -19,6 +19,7 @@ mod exit;
 mod history;
 mod image;
 mod init;
+mod inject;
 mod list;
 mod overrides;
 mod plan;
@@ -58,6 +59,8 @@ enum Command {
     Validate(validate::Validate),
     /// Tell everything that a run would create and touch, and when; nothing is touched.
     Plan(plan::PlanArgs),
+    /// Inject one fault, now, into a database that stands already; journalled, attested and healed.
+    Inject(inject::Inject),
     /// Write the role that a run needs, and no more.
     Rbac(rbac::Rbac),
     /// Judge a recorded run again.
@@ -97,6 +100,7 @@ impl Command {
             Command::Recover(command) => command.start(streams),
             Command::Cluster(command) => command.start(streams),
             Command::Validate(command) => Job::Done(command.run(streams)),
+            Command::Inject(command) => command.start(streams),
             Command::Rbac(command) => Job::Done(command.run(streams)),
             Command::Plan(command) => Job::Done(command.run(streams)),
             Command::List(command) => Job::Done(command.run(streams)),

@@ -24,7 +24,7 @@ impl From<OverrideArgs> for Overrides {
 }
 
 /// A parser for the words of a type, which help and completions list.
-fn words<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
+pub(super) fn words<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
     let values = T::ALL.iter().map(|choice| PossibleValue::new(choice.id()).help(choice.meaning()));
     PossibleValuesParser::new(values).map(|word| T::named(&word).expect("clap accepts only the words of the type"))
 }

@@ -106,7 +106,7 @@ impl Run {
 
     async fn one(&self, plan: &Plan, cancel: &CancellationToken, streams: &mut Streams<'_>) -> Result<(Exit, Entry), Failure> {
         let cluster = plan.cluster.clone().unwrap_or(ClusterRef::Sandbox(None));
-        self.meant(&cluster)?;
+        meant(&cluster, self.yes_i_mean.as_deref())?;
         let keep = match (self.keep, self.keep_on_failure) {
             (true, _) => Keep::Always,
             (_, true) => Keep::OnFailure,
@@ -127,20 +127,6 @@ impl Run {
                 Ok((exit_of_error(&error), Entry { experiment: plan.name.clone(), folder: None, report: None, error: why }))
             }
         }
-    }
-
-    /// A context may be anybody's cluster, so it must be named twice.
-    fn meant(&self, cluster: &ClusterRef) -> Result<(), Failure> {
-        let ClusterRef::Context(context) = cluster else {
-            return Ok(());
-        };
-        if self.yes_i_mean.as_ref() == Some(context) {
-            return Ok(());
-        }
-        Err(Failure::new(
-            Exit::Usage,
-            format!("this would inject faults into the cluster of the context `{context}`; say so: --yes-i-mean {context}"),
-        ))
     }
 
     fn tell(&self, finished: &Finished, streams: &mut Streams<'_>) -> CommandResult {
@@ -193,6 +179,17 @@ fn files_of(named: &[PathBuf], wrong: &mut String) -> Vec<PathBuf> {
     files
 }
 
+/// A context may be anybody's cluster, so it must be named twice.
+pub(super) fn meant(cluster: &ClusterRef, yes_i_mean: Option<&str>) -> Result<(), Failure> {
+    match cluster {
+        ClusterRef::Context(context) if yes_i_mean != Some(context) => Err(Failure::new(
+            Exit::Usage,
+            format!("this would inject faults into the cluster of the context `{context}`; say so: --yes-i-mean {context}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The width of the terminal on stderr; none where it is not one.
 fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
@@ -216,15 +213,17 @@ fn exit_of(finished: &Finished) -> Exit {
     }
 }
 
-fn exit_of_error(error: &RunError) -> Exit {
+pub(super) fn exit_of_error(error: &RunError) -> Exit {
     match error {
         RunError::Interrupted => Exit::Interrupted,
+        RunError::Fault(_) => Exit::LeftBehind,
+        RunError::Refused(_) => Exit::Inconclusive,
         RunError::Bug(_) => Exit::Bug,
         RunError::Cluster(_) | RunError::Target(_) | RunError::NotSeen(_) | RunError::Engine(_) | RunError::Folder(_) => Exit::Unavailable,
     }
 }
 
-fn tell_error(error: &RunError, streams: &mut Streams<'_>) -> Result<(), Failure> {
+pub(super) fn tell_error(error: &RunError, streams: &mut Streams<'_>) -> Result<(), Failure> {
     writeln!(streams.err, "error: {}", run::with_causes(error))?;
     if let Some(hint) = error.hint() {
         writeln!(streams.err, "  try: {hint}")?;
@@ -248,7 +247,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 }
 
 /// The first signal asks the run to end; it heals and reports. Later ones are told that this takes its time.
-async fn cancel_on_signal(cancel: CancellationToken) {
+pub(super) async fn cancel_on_signal(cancel: CancellationToken) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         return;
     };

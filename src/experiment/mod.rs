@@ -22,9 +22,10 @@ pub use mistake::{At, Mistake, Mistakes};
 pub use names::Named;
 pub use outline::{Created, Injection, Outline, cautions, outline};
 pub use plan::{
-    AccessMode, BlastRadius, ClusterRef, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage,
-    TargetPlan, Tls, WorkloadKind, WorkloadPlan,
+    AccessMode, BlastRadius, ClusterRef, Controller, Engine, ExistingTarget, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget,
+    Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
+pub use resolve::fault_spec;
 pub use schema::schema;
 #[cfg(test)]
 pub(crate) use schema::tests::conforms;

@@ -196,6 +196,21 @@ pub enum Grace {
     Of(Duration),
 }
 
+/// A SQL Server that somebody else deployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingTarget {
+    /// Where it is.
+    pub namespace: String,
+    /// Its Service.
+    pub service: String,
+    /// The Secret with its password.
+    pub secret: String,
+    /// The key in that Secret.
+    pub secret_key: String,
+    /// The login.
+    pub user: String,
+}
+
 /// What must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expect {

@@ -8,7 +8,7 @@ use crate::model::{Claim, format_duration};
 use super::Overrides;
 use super::faults::{FAULTS, FaultForm};
 use super::form::{EXPERIMENT, INJECTIONS_MAX, SCHEDULE};
-use super::mistake::Mistake;
+use super::mistake::{At, Mistake};
 use super::names::Named;
 use super::plan::{
     BlastRadius, Engine, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, WorkloadKind, WorkloadPlan,
@@ -261,6 +261,31 @@ fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<Fau
         None => Field { value: default_at, at: entry.key_at, path: path.to_owned(), sound: true },
     };
     Some(FaultEntry { spec, at, at_given, repeat: repeat.value, every: every.map_or(EVERY, |every| every.value), recover_within })
+}
+
+/// A fault by its word and its parameters, as a command line names them.
+///
+/// # Errors
+/// Everything that is wrong, a sentence each.
+pub fn fault_spec(kind: &str, parameters: &[(String, String)]) -> Result<FaultSpec, Vec<String>> {
+    let kinds: Vec<&str> = FAULTS.iter().map(|form| form.kind).collect();
+    let Some(form) = FAULTS.iter().find(|form| form.kind == kind) else {
+        let hint = nearest(kind, &kinds).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        return Err(vec![format!("unknown fault {}, {hint}expected {}", super::mistake::quoted(kind), kinds.join(", "))]);
+    };
+    let at = At { line: 1, column: 1 };
+    let entry = |(key, value): &(String, String)| Entry {
+        key: key.clone(),
+        key_at: at,
+        value: Node { at, value: Value::Scalar { text: value.clone(), plain: true } },
+    };
+    let node = Node { at, value: Value::Mapping(parameters.iter().map(entry).collect()) };
+    let log = Log::default();
+    let fields = Fields::open(&log, form.parameters, &node, kind, &[]);
+    let spec = (form.read)(&fields);
+    fields.close();
+    let mistakes: Vec<String> = log.into_list().into_iter().map(|mistake| format!("{}: {}", mistake.path, mistake.what)).collect();
+    if mistakes.is_empty() { Ok(spec) } else { Err(mistakes) }
 }
 
 fn unknown_fault_key(key: &str, kinds: &[&str]) -> String {

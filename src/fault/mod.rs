@@ -96,6 +96,11 @@ pub trait Fault: Send + Sync {
         &[]
     }
 
+    /// Whether its witness is a login, for which the way in and the password must be known.
+    fn asks_engine(&self) -> bool {
+        false
+    }
+
     /// What undoes the mutation; goes into the journal before it.
     fn undo(&self, target: &FaultTarget) -> Undo;
 

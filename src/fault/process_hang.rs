@@ -23,6 +23,10 @@ impl Fault for ProcessHang {
         Box::pin(async { serving_container(site) })
     }
 
+    fn asks_engine(&self) -> bool {
+        true
+    }
+
     fn undo(&self, target: &FaultTarget) -> Undo {
         Undo::ContinueContainer { node: target.node.clone(), container_id: target.uid.clone() }
     }

@@ -5,6 +5,7 @@
 
 mod faults;
 mod folder;
+mod inject;
 mod permissions;
 mod phases;
 mod preflight;
@@ -19,10 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::ClusterError;
 use crate::experiment::{ClusterRef, Plan};
+use crate::fault::FaultError;
 use crate::model::{EventSink, LeakItem};
 use crate::report::Report;
 use crate::target::{NotSeen, TargetError};
 
+pub use inject::{InjectOptions, Injected, inject};
 pub use permissions::permissions;
 pub use phases::with_causes;
 pub use recover::{Recovery, recover};
@@ -64,6 +67,9 @@ pub enum RunError {
     /// The target cannot be created or asked.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A fault cannot be undone.
+    #[error("the fault could not be undone")]
+    Fault(#[from] FaultError),
     /// Something that had to come did not.
     #[error(transparent)]
     NotSeen(#[from] NotSeen),
@@ -73,6 +79,9 @@ pub enum RunError {
     /// The harness cannot write what it must keep.
     #[error("the run's folder cannot be written: {0}")]
     Folder(#[from] std::io::Error),
+    /// A fault was not injected, or only half.
+    #[error("the fault was refused: {0}")]
+    Refused(String),
     /// A signal asked it to end.
     #[error("interrupted")]
     Interrupted,
@@ -86,6 +95,7 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         match self {
             RunError::Cluster(error) => error.hint().map(str::to_owned),
+            RunError::Fault(_) => Some("chaos recover, once what is in the way is gone".to_owned()),
             RunError::Folder(error) if error.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space, or name another folder: --reports DIR".to_owned())
             }

@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
         let timeline = self.timeline.clone();
         let emit: target::Emit = Arc::new(move |kind| timeline.emit(kind));
         let watch = Watch::start(&client, &self.names, emit.clone());
-        let (pods, container) = (Api::<Typed<Pod>>::namespaced(client.clone(), &self.names.namespace), self.names.container.to_owned());
+        let (pods, container) = (Api::<Typed<Pod>>::namespaced(client.clone(), &self.names.namespace), self.names.container.clone());
         let (state, log, failed) = (watch.subscribe(), self.folder.join("target.log"), self.timeline.clone());
         self.tasks.spawn(async move {
             if let Err(error) = target::follow(pods, container, state, &log, profile.log_marks, emit).await {

@@ -9,7 +9,7 @@ use kube::{Client, Error};
 use thiserror::Error as ThisError;
 
 use super::manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
-use crate::cluster::{Entrance, Permission, Typed};
+use crate::cluster::{ClusterError, Entrance, Permission, Typed};
 
 /// What creating, finding and removing a target asks of the API server, beside its controller.
 pub const DEPLOY_PERMISSIONS: [Permission; 4] = [
@@ -27,9 +27,15 @@ pub enum TargetError {
     /// The API server refused, or does not answer.
     #[error("the API server refused")]
     Api(#[from] Error),
+    /// The provider cannot say how the Service is reached.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// No way in.
     #[error("no node port of this cluster can be reached from here; last refusal: {0}")]
     NoEntrance(String),
+    /// Something that somebody else should have deployed is not there.
+    #[error("{0}")]
+    NotFound(String),
     /// No pod serves.
     #[error("no pod serves the target: {0}")]
     NoPod(String),

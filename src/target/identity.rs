@@ -35,35 +35,35 @@ pub async fn identify(
     state: &TargetState,
 ) -> Result<TargetIdentity, TargetError> {
     let namespace = names.namespace.as_str();
-    let Typed(service) = Api::<Typed<Service>>::namespaced(client.clone(), namespace).get(names.service).await?;
-    let Typed(claim) = Api::<Typed<PersistentVolumeClaim>>::namespaced(client.clone(), namespace).get(names.claim).await?;
+    let Typed(service) = Api::<Typed<Service>>::namespaced(client.clone(), namespace).get(&names.service).await?;
+    let Typed(claim) = Api::<Typed<PersistentVolumeClaim>>::namespaced(client.clone(), namespace).get(&names.claim).await?;
     let volume_name = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone()).unwrap_or_default();
     let volume = Api::<Typed<PersistentVolume>>::all(client.clone()).get_opt(&volume_name).await?;
     let (kind, uid) = match controller {
         Controller::Deployment => {
-            ("Deployment", Api::<Typed<Deployment>>::namespaced(client.clone(), namespace).get(names.controller).await?.0.metadata.uid)
+            ("Deployment", Api::<Typed<Deployment>>::namespaced(client.clone(), namespace).get(&names.controller).await?.0.metadata.uid)
         }
         Controller::StatefulSet => {
-            ("StatefulSet", Api::<Typed<StatefulSet>>::namespaced(client.clone(), namespace).get(names.controller).await?.0.metadata.uid)
+            ("StatefulSet", Api::<Typed<StatefulSet>>::namespaced(client.clone(), namespace).get(&names.controller).await?.0.metadata.uid)
         }
     };
     let pod = state.serving().ok_or_else(|| TargetError::NoPod(state.describe()))?;
     Ok(TargetIdentity {
         service: ServiceSeen {
-            name: names.service.to_owned(),
+            name: names.service.clone(),
             uid: service.metadata.uid.unwrap_or_default(),
             cluster_ip: service.spec.and_then(|spec| spec.cluster_ip).unwrap_or_default(),
             address: address.to_owned(),
         },
         claim: ClaimSeen {
-            name: names.claim.to_owned(),
+            name: names.claim.clone(),
             uid: claim.metadata.uid.unwrap_or_default(),
             volume: volume_name,
             volume_handle: volume.as_deref().map(handle).unwrap_or_default(),
             storage_class: claim.spec.and_then(|spec| spec.storage_class_name).unwrap_or_default(),
             bound_to_node: volume.as_deref().and_then(bound_to_node),
         },
-        controller: ControllerSeen { kind: kind.to_owned(), name: names.controller.to_owned(), uid: uid.unwrap_or_default() },
+        controller: ControllerSeen { kind: kind.to_owned(), name: names.controller.clone(), uid: uid.unwrap_or_default() },
         pod_uid: pod.uid.clone(),
         node: pod.node.clone().unwrap_or_default(),
     })

@@ -17,17 +17,17 @@ pub struct Names {
     /// The namespace.
     pub namespace: String,
     /// Deployment or StatefulSet.
-    pub controller: &'static str,
+    pub controller: String,
     /// The Service.
-    pub service: &'static str,
+    pub service: String,
     /// The claim.
-    pub claim: &'static str,
+    pub claim: String,
     /// The Secret with the password.
-    pub secret: &'static str,
+    pub secret: String,
     /// The database container.
-    pub container: &'static str,
+    pub container: String,
     /// Label selector of the target's pods.
-    pub selector: &'static str,
+    pub selector: String,
 }
 
 impl Names {
@@ -35,16 +35,16 @@ impl Names {
     pub fn new(namespace: String, controller: Controller) -> Self {
         Names {
             namespace,
-            controller: "mssql",
-            service: "mssql",
+            controller: "mssql".to_owned(),
+            service: "mssql".to_owned(),
             claim: match controller {
-                Controller::Deployment => "mssql-data",
+                Controller::Deployment => "mssql-data".to_owned(),
                 // A StatefulSet names its claims itself: template, set, ordinal.
-                Controller::StatefulSet => "data-mssql-0",
+                Controller::StatefulSet => "data-mssql-0".to_owned(),
             },
-            secret: "mssql-sa",
-            container: "mssql",
-            selector: "app.kubernetes.io/name=mssql",
+            secret: "mssql-sa".to_owned(),
+            container: "mssql".to_owned(),
+            selector: "app.kubernetes.io/name=mssql".to_owned(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is deployed: engine profiles, manifests, readiness, the watcher.
 
 mod deploy;
+mod existing;
 mod identity;
 mod logs;
 mod manifests;
@@ -10,6 +11,7 @@ mod state;
 mod watch;
 
 pub use deploy::{DEPLOY_PERMISSIONS, TargetError, create, delete_namespace, namespaces_of, used_node_ports};
+pub use existing::{EXISTING_PERMISSIONS, Found, find, look_into_pod, sql_target};
 pub use identity::{DEPLOYMENT_PERMISSIONS, STATEFUL_SET_PERMISSIONS, identify};
 pub use logs::follow;
 pub use manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};

@@ -32,24 +32,34 @@ pub type Emit = Arc<dyn Fn(EventKind) + Send + Sync>;
 /// The running watches of one target. They end when this is dropped.
 pub struct Watch {
     state: watch::Receiver<TargetState>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Watch {
     /// Starts watching; returns at once.
     pub fn start(client: &kube::Client, names: &Names, emit: Emit) -> Watch {
+        let (mut watch, sender) = Watch::begin(client, names, &emit);
+        watch.tasks.spawn(watch_events(Api::namespaced(client.clone(), &names.namespace), sender, Arc::clone(&emit)));
+        watch.tasks.spawn(watch_nodes(Api::all(client.clone()), emit));
+        watch
+    }
+
+    /// Starts watching what waits look at, pods and endpoints, and tells nobody.
+    pub fn silent(client: &kube::Client, names: &Names) -> Watch {
+        Watch::begin(client, names, &(Arc::new(|_| ()) as Emit)).0
+    }
+
+    fn begin(client: &kube::Client, names: &Names, emit: &Emit) -> (Watch, Arc<watch::Sender<TargetState>>) {
         let (sender, state) = watch::channel(TargetState::default());
         let sender = Arc::new(sender);
         let namespace = names.namespace.as_str();
         let mut tasks = JoinSet::new();
         let pods = Api::<Typed<Pod>>::namespaced(client.clone(), namespace);
-        tasks.spawn(watch_pods(pods, watcher::Config::default().labels(names.selector), Arc::clone(&sender), Arc::clone(&emit)));
+        tasks.spawn(watch_pods(pods, watcher::Config::default().labels(&names.selector), Arc::clone(&sender), Arc::clone(emit)));
         let slices = Api::<Typed<EndpointSlice>>::namespaced(client.clone(), namespace);
         let of_service = format!("kubernetes.io/service-name={}", names.service);
-        tasks.spawn(watch_endpoints(slices, watcher::Config::default().labels(&of_service), Arc::clone(&sender), Arc::clone(&emit)));
-        tasks.spawn(watch_events(Api::namespaced(client.clone(), namespace), sender, Arc::clone(&emit)));
-        tasks.spawn(watch_nodes(Api::all(client.clone()), emit));
-        Watch { state, _tasks: tasks }
+        tasks.spawn(watch_endpoints(slices, watcher::Config::default().labels(&of_service), Arc::clone(&sender), Arc::clone(emit)));
+        (Watch { state, tasks }, sender)
     }
 
     /// The target as last told.

@@ -36,7 +36,8 @@ impl Bench {
         (0..SANDBOXES).map(up).collect()
     }
 
-    fn reference(&self) -> String {
+    /// What `--cluster` says.
+    pub fn reference(&self) -> String {
         format!("sandbox:{}", self.sandbox)
     }
 
@@ -85,9 +86,13 @@ impl Drop for Bench {
     }
 }
 
+/// Whether a fault lasts until it is healed.
+pub fn lasts(fault: &str) -> bool {
+    catalogue::example(fault).unwrap().contains("\n      for: ")
+}
+
 /// The shortest run with this fault. What lasts until it is healed lasts 2 s, whatever its default is.
 pub fn experiment(fault: &str) -> String {
-    let lasts = catalogue::example(fault).unwrap().contains("\n      for: ");
     format!(
         "name: short-{fault}\n\
          target: {{ engine: tds-sqlite, grace: 1s, storage: {{ size: 64Mi, class: shared }} }}\n\
@@ -96,7 +101,7 @@ pub fn experiment(fault: &str) -> String {
          expect: {{ overlap: allowed }}\n\
          duration: 1s\n\
          coldRead: false\n",
-        if lasts { "{ for: 2s }" } else { "{}" }
+        if lasts(fault) { "{ for: 2s }" } else { "{}" }
     )
 }
 

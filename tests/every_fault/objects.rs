@@ -73,9 +73,19 @@ impl Cluster {
 
     /// Waits until the objects are these; tells what differs when they do not become so.
     pub fn wait_for(&self, wanted: &Objects) -> Result<(), String> {
+        self.wait(wanted, |_| true)
+    }
+
+    /// Waits until these objects are as they are here, whatever the others are.
+    pub fn wait_for_some(&self, wanted: &Objects) -> Result<(), String> {
+        self.wait(wanted, |key| wanted.contains_key(key))
+    }
+
+    fn wait(&self, wanted: &Objects, counts: impl Fn(&String) -> bool) -> Result<(), String> {
         let deadline = Instant::now() + SETTLED_WITHIN;
         loop {
-            let now = self.objects();
+            let mut now = self.objects();
+            now.retain(|key, _| counts(key));
             if now == *wanted {
                 return Ok(());
             }
