@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use chaos::experiment::{
     AccessMode, BlastRadius, Controller, Engine, Expect, Plan, ReconnectTarget, Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
-use chaos::model::{Claim, Digest, F, Op, OpType, Rate, Value};
+use chaos::model::{Claim, Digest, F, Isolation, Op, OpType, Rate, Value};
 
 /// The environment variable that tells a child which folder it judges.
 const FOLDER: &str = "LEDGER_CHECK_FOLDER";
@@ -156,6 +156,7 @@ fn plan() -> Plan {
             rate: Rate { per_second: 1_000.0 },
             warm_up: Duration::from_secs(1),
             op_timeout: Duration::from_secs(5),
+            isolation: Isolation::ReadCommitted,
         },
         faults: Vec::new(),
         expect: Expect {

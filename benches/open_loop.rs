@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chaos::experiment::{Tls, WorkloadKind, WorkloadPlan};
 use chaos::measure::{Clock, Recorder, lateness_percentiles};
-use chaos::model::{Rate, Secret};
+use chaos::model::{Isolation, Rate, Secret};
 use chaos::sql::Target;
 use chaos::workload::{self, Load};
 
@@ -51,7 +51,6 @@ async fn measure(address: &str) -> anyhow::Result<()> {
         database: workload::DATABASE.to_owned(),
         tls: Tls::Off,
     };
-    workload::prepare(&target).await?;
     let dir = tempfile::tempdir()?;
     let clock = Clock::start();
     let recorder = Recorder::create(dir.path(), clock)?;
@@ -61,12 +60,14 @@ async fn measure(address: &str) -> anyhow::Result<()> {
         rate: Rate { per_second: PER_SECOND },
         warm_up: Duration::ZERO,
         op_timeout: Duration::from_secs(10),
+        isolation: Isolation::ReadCommitted,
     };
+    workload::prepare(&plan, &target).await?;
     let load = Load::start(&plan, 1, target.clone(), recorder.sink(), clock)?;
     tokio::time::sleep(Duration::from_secs(SECONDS)).await;
     let progress = load.progress();
     let summary = load.stop(Duration::from_secs(10)).await;
-    let read = workload::final_read(&target, &recorder.sink(), clock, Duration::from_secs(60)).await;
+    let read = workload::final_read(&plan, &target, &recorder.sink(), clock, Duration::from_secs(60)).await;
     recorder.finish()?;
 
     let mut out = std::io::stdout().lock();

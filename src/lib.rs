@@ -6,6 +6,7 @@ pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod compare;
+pub mod exchange;
 pub mod experiment;
 pub mod fault;
 pub mod measure;

@@ -334,3 +334,52 @@ fn folders_of_experiments_are_read_before_anything_runs() {
     assert!(!folder.path().join("reports").exists(), "nothing was run");
     assert_eq!(chaos(folder.path(), &["run", "good.yaml", "--repeat", "0"]).status.code(), Some(64));
 }
+
+const CYCLE: &str = "{:process 0 :type :invoke :f :txn :value [[:append :x 1] [:r :y nil]]}
+{:process 1 :type :invoke :f :txn :value [[:append :y 1] [:r :x nil]]}
+{:process 0 :type :ok :f :txn :value [[:append :x 1] [:r :y [1]]]}
+{:process 1 :type :ok :f :txn :value [[:append :y 1] [:r :x [1]]]}
+";
+
+#[test]
+fn a_history_of_another_tool_is_judged_by_one_checker() {
+    let valid = "{\"process\":0,\"type\":\"ok\",\"f\":\"txn\",\"value\":[[\"append\",1,1],[\"r\",1,[1]]]}\n";
+    let folder = folder_with(&[("cycle.edn", CYCLE), ("valid.json", valid), ("bad.edn", "{:process 0 :type :ok :value 5}")]);
+    let output = chaos(folder.path(), &["check", "--checker", "append", "cycle.edn"]);
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    assert!(out(&output).starts_with("append: invalid\n  1 × G1c, which SERIALIZABLE does not allow\n"), "{}", out(&output));
+    assert!(out(&output).contains("op 3 read 1 of op 2 in key 1 (wr); op 2 read 1 of op 3 in key 2 (wr)"), "{}", out(&output));
+    let output = chaos(folder.path(), &["check", "--checker", "append", "--output", "json", "valid.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("\"verdict\": \"valid\""), "{}", out(&output));
+    for (arguments, said) in [
+        (&["check", "--checker", "append", "bad.edn"][..], "bad.edn: op 1 of the history has a value that is not a list"),
+        (&["check", "--checker", "register", "cycle.edn"], "not a history of ours"),
+        (&["check", "--checker", "append", "cycle.edn", "--isolation", "strict"], "expected read-committed, repeatable-read, snapshot"),
+        (&["export", ".", "--format", "edn"], "holds no history.jsonl"),
+    ] {
+        let output = chaos(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(err(&output).contains(said), "{arguments:?}: {}", err(&output));
+    }
+}
+
+#[test]
+fn a_history_is_exported_and_judged_again_as_the_same() {
+    let line = |index, kind, value| {
+        format!("{{\"index\":{index},\"time\":{index},\"type\":\"{kind}\",\"process\":0,\"f\":\"txn\",\"value\":{value},\"intended\":0}}\n")
+    };
+    let history = line(0, "invoke", "[[\"append\",1,1],[\"r\",1,null]]") + &line(1, "ok", "[[\"append\",1,1],[\"r\",1,[1]]]");
+    let folder = folder_with(&[("history.jsonl", &history)]);
+    let output = chaos(folder.path(), &["export", ".", "--format", "edn"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains(":type :ok, :process 0, :f :txn, :value [[:append 1 1] [:r 1 [1]]]}"), "{}", out(&output));
+    std::fs::write(folder.path().join("exported.edn"), out(&output)).unwrap();
+    for file in ["history.jsonl", "exported.edn"] {
+        let output = chaos(folder.path(), &["check", "--checker", "append", file]);
+        assert_eq!(output.status.code(), Some(0), "{file}: {}", out(&output));
+    }
+    let output = chaos(folder.path(), &["export", ".", "--format", "json", "--workload", "register"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(err(&output).contains("no ops of the register workload"), "{}", err(&output));
+}

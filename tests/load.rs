@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use chaos::experiment::{Tls, WorkloadKind, WorkloadPlan};
+use chaos::check::{Append, Check, Checker, Order, Register};
+use chaos::experiment::{Named, Tls, WorkloadKind, WorkloadPlan};
 use chaos::measure::{Clock, Recorder};
-use chaos::model::{Digest, F, FactOutcome, Op, OpType, Rate, Secret, Value};
+use chaos::model::{Digest, F, FactOutcome, Isolation, Op, OpType, OpenOps, Rate, Scanner, Secret, Value, Verdict};
 use chaos::sql::Target;
 use chaos::workload::{self, ACCOUNTS, Load, OPENING_BALANCE, Prober};
 use tds_sqlite::{Config, Server};
@@ -82,6 +83,7 @@ fn plan(mix: &[(WorkloadKind, u32)], clients: u32, per_second: f64) -> WorkloadP
         rate: Rate { per_second },
         warm_up: Duration::ZERO,
         op_timeout: Duration::from_secs(10),
+        isolation: Isolation::ReadCommitted,
     }
 }
 
@@ -161,11 +163,11 @@ async fn preparing_twice_leaves_an_empty_ledger_and_the_sentinel_is_told_from_an
     for tls in [Tls::Off, Tls::TrustServerCertificate] {
         let target = target(server.addr(), tls);
         assert_eq!(workload::sentinel_read(&target, "run-1").await, Ok(false), "before there is a database or a row");
-        workload::prepare(&target).await.expect("prepared");
+        workload::prepare(&plan(&[], 1, 1.0), &target).await.expect("prepared");
         workload::sentinel_write(&target, "run-1").await.expect("acknowledged");
         assert_eq!(workload::sentinel_read(&target, "run-1").await, Ok(true));
         assert_eq!(workload::sentinel_read(&target, "run-2").await, Ok(false));
-        workload::prepare(&target).await.expect("prepared again");
+        workload::prepare(&plan(&[], 1, 1.0), &target).await.expect("prepared again");
         assert_eq!(workload::sentinel_read(&target, "run-1").await, Ok(false));
     }
     let target = target(server.addr(), Tls::Off);
@@ -183,7 +185,7 @@ async fn an_undisturbed_load_is_acknowledged_and_found_whole() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let server = engine(data.path()).await;
     let target = target(server.addr(), Tls::Off);
-    workload::prepare(&target).await.expect("prepared");
+    workload::prepare(&plan(&[], 1, 1.0), &target).await.expect("prepared");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let clock = Clock::start();
     let recorder = Recorder::create(dir.path(), clock).expect("a writable folder");
@@ -196,7 +198,7 @@ async fn an_undisturbed_load_is_acknowledged_and_found_whole() {
     prober.stop().await;
     let summary = load.stop(WITHIN).await;
     assert!(summary.issued >= 4_100 && summary.cpu_per_op_ns > 0);
-    let read = workload::final_read(&target, &recorder.sink(), clock, WITHIN).await;
+    let read = workload::final_read(&plan(&mix, 8, 1.0), &target, &recorder.sink(), clock, WITHIN).await;
     recorder.finish().expect("written");
     assert_eq!((read.complete, read.attempts, read.torn), (true, 1, 0), "{read:?}");
 
@@ -226,7 +228,7 @@ async fn a_server_that_is_killed_in_the_middle_loses_nothing_that_it_acknowledge
     let data = tempfile::tempdir().expect("a temporary folder");
     let mut engine = Process::start(data.path(), SocketAddr::from(([127, 0, 0, 1], 0)));
     let target = target(engine.address, Tls::Off);
-    workload::prepare(&target).await.expect("prepared");
+    workload::prepare(&plan(&[], 1, 1.0), &target).await.expect("prepared");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let clock = Clock::start();
     let recorder = Recorder::create(dir.path(), clock).expect("a writable folder");
@@ -242,10 +244,83 @@ async fn a_server_that_is_killed_in_the_middle_loses_nothing_that_it_acknowledge
     let before = load.progress().counts;
     until("the load is back", || load.progress().counts.ok >= before.ok + 100).await;
     load.stop(WITHIN).await;
-    let read = workload::final_read(&target, &recorder.sink(), clock, WITHIN).await;
+    let read = workload::final_read(&plan(&mix, 8, 1.0), &target, &recorder.sink(), clock, WITHIN).await;
     recorder.finish().expect("written");
     assert!(read.complete, "{read:?}");
     let account = account(&history(dir.path()));
     account.assert_whole();
     assert!(account.of(Ended::Fail).len() >= 60);
+}
+
+/// What the checkers of lists and registers say of a recorded history.
+fn consistency(dir: &Path, level: Isolation) -> [Check; 2] {
+    let (mut append, mut register) = (Append::new(level, Order::RealTime), Register::new(workload::OPENING_CONTENT));
+    let (mut scanner, mut open) = (Scanner::new(), OpenOps::default());
+    let text = std::fs::read(dir.join("history.jsonl")).expect("the history is there");
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let op = scanner.scan(line).1.expect("a whole line");
+        let begun = open.pair(&op).expect("a sound history");
+        append.op(&op, begun.as_ref());
+        register.op(&op, begun.as_ref());
+    }
+    [Box::new(append).finish(), Box::new(register).finish()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_and_registers_keep_every_isolation_level() {
+    for isolation in Isolation::ALL.iter().copied() {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let server = engine(data.path()).await;
+        let target = target(server.addr(), Tls::Off);
+        let mix = [(WorkloadKind::Append, 1), (WorkloadKind::Register, 1), (WorkloadKind::Bank, 1)];
+        let plan = WorkloadPlan { isolation, ..plan(&mix, 8, 600.0) };
+        workload::prepare(&plan, &target).await.expect("prepared");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let clock = Clock::start();
+        let recorder = Recorder::create(dir.path(), clock).expect("a writable folder");
+        let load = Load::start(&plan, 7, target.clone(), recorder.sink(), clock).expect("threads");
+        // Some six lists are filled by then, and eight transactions run at once all the time.
+        until("200 transactions are acknowledged", || recorder.sink().counts(&[F::Txn]).ok >= 200).await;
+        load.stop(WITHIN).await;
+        let read = workload::final_read(&plan, &target, &recorder.sink(), clock, WITHIN).await;
+        recorder.finish().expect("written");
+        assert!(read.complete, "{read:?}");
+        for check in consistency(dir.path(), isolation) {
+            assert_eq!(check.verdict, Verdict::Valid, "{isolation:?}: {check:#?}");
+        }
+        // Rolled back on purpose, so that there was something aborted that could have been read.
+        let declined = history(dir.path()).iter().filter(|op| op.f == F::Txn && op.kind == OpType::Fail).count();
+        assert!(declined > 0, "{isolation:?}");
+        server.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_and_registers_survive_a_kill_at_full_load() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let mut engine = Process::start(data.path(), SocketAddr::from(([127, 0, 0, 1], 0)));
+    let target = target(engine.address, Tls::Off);
+    let mix = [(WorkloadKind::Append, 1), (WorkloadKind::Register, 1)];
+    let plan = WorkloadPlan { isolation: Isolation::Serializable, ..plan(&mix, 8, 300.0) };
+    workload::prepare(&plan, &target).await.expect("prepared");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::start();
+    let recorder = Recorder::create(dir.path(), clock).expect("a writable folder");
+    let load = Load::start(&plan, 7, target.clone(), recorder.sink(), clock).expect("threads");
+    for _ in 0..2 {
+        let before = load.progress().counts;
+        until("the load runs", || load.progress().counts.ok >= before.ok + 100).await;
+        let address = engine.kill();
+        until("the outage shows", || load.progress().counts.fail >= before.fail + 20).await;
+        engine = Process::start(data.path(), address);
+    }
+    let before = load.progress().counts;
+    until("the load is back", || load.progress().counts.ok >= before.ok + 100).await;
+    load.stop(WITHIN).await;
+    let read = workload::final_read(&plan, &target, &recorder.sink(), clock, WITHIN).await;
+    recorder.finish().expect("written");
+    assert!(read.complete, "{read:?}");
+    for check in consistency(dir.path(), Isolation::Serializable) {
+        assert_eq!(check.verdict, Verdict::Valid, "{check:#?}");
+    }
 }

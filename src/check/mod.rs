@@ -3,9 +3,11 @@
 //! A checker sees every op in the order of the history, or the events of the timeline, and says whether one property held. It does no I/O and keeps no
 //! clock, so a recorded run is judged the same way as a running one. A checker that panics has shown nothing: its verdict is unknown.
 
+mod append;
 mod bank;
 mod guard;
 mod ledger;
+mod register;
 mod single_writer;
 mod volume;
 
@@ -13,9 +15,11 @@ use indexmap::IndexMap;
 
 use crate::model::{Begun, OpView, Verdict};
 
+pub use append::{Append, Order};
 pub use bank::Bank;
 pub use guard::{Guarded, guarded};
 pub use ledger::Ledger;
+pub use register::Register;
 pub use single_writer::{Overlap, Refusal, overlaps, single_writer};
 pub use volume::volume;
 

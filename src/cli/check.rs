@@ -6,24 +6,30 @@ use clap::Args;
 use crate::experiment;
 use crate::report::{self, Judged};
 
+use super::by_checker::ByChecker;
 use super::{CommandResult, Exit, Failure, Output, Streams};
 
-/// Judges a recorded run again, from its history and timeline alone.
+/// Judges a recorded run again, from its history and timeline alone; with --checker, any history by that checker alone.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// The run's folder, such as reports/latest.
+    /// The run's folder, such as reports/latest; with --checker also a history: ours, or one of list-append transactions in EDN or JSON.
     #[arg(value_name = "RUN")]
     folder: PathBuf,
     /// The form of the result on stdout.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     /// Also write the report's files into the folder again, as `chaos report RUN` does.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "checker")]
     write: bool,
+    #[command(flatten)]
+    by_checker: ByChecker,
 }
 
 impl Check {
     pub fn run(self, streams: &mut Streams<'_>) -> CommandResult {
+        if let Some(which) = self.by_checker.checker {
+            return self.by_checker.run(which, &self.folder, self.output, streams);
+        }
         let judged = judge(&self.folder)?;
         if self.write {
             write(&self.folder, &judged)?;

@@ -29,7 +29,7 @@ enum What {
 }
 
 /// The checkers that judge every run; none is chosen by the experiment.
-const CHECKERS: [Entry; 4] = [
+const CHECKERS: [Entry; 6] = [
     Entry {
         name: "ledger",
         about: "Every acknowledged row is there once with the right content, and no other.",
@@ -39,6 +39,16 @@ const CHECKERS: [Entry; 4] = [
         name: "bank",
         about: "The total never changes, no balance is negative, no account is missing. Runs where the mix has bank.",
         reach: "torn transactions and non-snapshot reads",
+    },
+    Entry {
+        name: "append",
+        about: "No anomaly that the isolation level forbids: G0, G1a, G1b, G1c, G-single, G2-item, lost update, dirty update, stale read and their kin. Runs where the mix has append.",
+        reach: "every isolation level up to strict serializability, with a shortest cycle as counter-example",
+    },
+    Entry {
+        name: "register",
+        about: "Every register is linearizable. Runs where the mix has register.",
+        reach: "stale reads and lost writes, with the smallest prefix that fails",
     },
     Entry {
         name: "single-writer",

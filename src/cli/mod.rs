@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+mod by_checker;
 mod check;
 mod cluster;
 mod compare;
@@ -16,6 +17,7 @@ mod completions;
 mod doctor;
 mod embedded;
 mod exit;
+mod export;
 mod history;
 mod image;
 mod init;
@@ -63,7 +65,7 @@ enum Command {
     Inject(inject::Inject),
     /// Write the role that a run needs, and no more.
     Rbac(rbac::Rbac),
-    /// Judge a recorded run again.
+    /// Judge a recorded run again, or any history by one checker.
     Check(check::Check),
     /// Render a recorded run again, in any form.
     Report(report::ReportArgs),
@@ -71,6 +73,8 @@ enum Command {
     Compare(compare::Compare),
     /// Show how figures went over many runs.
     History(history::History),
+    /// Write a run's history for Elle, Jepsen or Porcupine.
+    Export(export::Export),
     /// Undo what a killed harness left in a cluster.
     Recover(recover::Recover),
     /// Start, end and show a standing sandbox, to point kubectl at.
@@ -97,6 +101,7 @@ impl Command {
             Command::Report(command) => Job::Done(command.run(streams)),
             Command::Compare(command) => Job::Done(command.run(streams)),
             Command::History(command) => Job::Done(command.run(streams)),
+            Command::Export(command) => Job::Done(command.run(streams)),
             Command::Recover(command) => command.start(streams),
             Command::Cluster(command) => command.start(streams),
             Command::Validate(command) => Job::Done(command.run(streams)),

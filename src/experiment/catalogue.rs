@@ -31,6 +31,8 @@ pub fn workloads() -> Vec<Entry> {
             reach: match kind {
                 WorkloadKind::Ledger => "lost, altered, doubled, resurrected and unexpected rows",
                 WorkloadKind::Bank => "torn transactions: a total that changes, a negative balance, a missing account",
+                WorkloadKind::Append => "dirty, aborted, intermediate and stale reads, lost updates, write skew and every other cycle",
+                WorkloadKind::Register => "stale reads and writes that are undone, also across a failover",
             },
         })
         .collect()

@@ -3,7 +3,7 @@
 use super::faults::FAULTS;
 use super::names::Named;
 use super::plan::{AccessMode, Controller, Engine, Tls};
-use crate::model::Claim;
+use crate::model::{Claim, Isolation};
 
 /// A mapping with a fixed set of keys.
 pub(super) struct Section {
@@ -214,6 +214,12 @@ static WORKLOAD: Section = Section {
             Absent::Default("200/s"),
         ),
         key("warmUp", "How long the load runs before the fault phase.", Kind::Duration(Span::AnyLength), Absent::Default("10s")),
+        key(
+            "isolation",
+            "The isolation level of the load's transactions, which the append checker judges against.",
+            Kind::Choice(words::<Isolation>),
+            Absent::Default("read-committed"),
+        ),
         key("opTimeout", "How long one op may take before its outcome is unknown.", Kind::Duration(Span::Positive), Absent::Default("5s")),
     ],
 };
@@ -225,6 +231,8 @@ pub(super) static MIX: Section = Section {
     keys: &[
         key("ledger", "Inserts of unique rows with a digest: the durability check.", SHARE, Absent::Nothing),
         key("bank", "Transfers between accounts, and snapshot reads of all balances: the atomicity check.", SHARE, Absent::Nothing),
+        key("append", "Transactions of 1 to 8 appends to lists and reads of lists: the isolation check.", SHARE, Absent::Nothing),
+        key("register", "Reads, writes and compare-and-sets of registers: the linearizability check.", SHARE, Absent::Nothing),
     ],
 };
 

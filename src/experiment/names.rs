@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::Claim;
+use crate::model::{Claim, Isolation};
 
 use super::plan::{AccessMode, ClusterRef, Controller, Engine, Tls, WorkloadKind};
 
@@ -87,7 +87,31 @@ named!(Tls,
 named!(WorkloadKind,
     Ledger = "ledger": "Inserts of unique rows with a digest: the durability check.",
     Bank = "bank": "Transfers between accounts, and snapshot reads of all balances: the atomicity check.",
+    Append = "append": "Transactions of 1 to 8 appends to lists and reads of lists: the isolation check.",
+    Register = "register": "Reads, writes and compare-and-sets of registers: the linearizability check.",
 );
+
+impl Named for Isolation {
+    const ALL: &'static [Self] = &[Isolation::ReadCommitted, Isolation::RepeatableRead, Isolation::Snapshot, Isolation::Serializable];
+
+    fn id(self) -> &'static str {
+        match self {
+            Isolation::ReadCommitted => "read-committed",
+            Isolation::RepeatableRead => "repeatable-read",
+            Isolation::Snapshot => "snapshot",
+            Isolation::Serializable => "serializable",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Isolation::ReadCommitted => "Nothing uncommitted, aborted or intermediate is read. SQL Server's default.",
+            Isolation::RepeatableRead => "Also what was read does not change before the end; rows that were not there may appear.",
+            Isolation::Snapshot => "Reads of one instant; of two transactions that write the same row one is refused.",
+            Isolation::Serializable => "As if one transaction after the other.",
+        }
+    }
+}
 
 impl Named for Claim {
     const ALL: &'static [Self] = &Claim::ALL;

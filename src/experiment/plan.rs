@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{Claim, Rate};
+use crate::model::{Claim, Isolation, Rate};
 
 /// A validated experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,6 +126,10 @@ pub enum WorkloadKind {
     Ledger,
     /// Transfers between accounts, and snapshot reads of all balances.
     Bank,
+    /// Transactions of appends to lists and reads of lists.
+    Append,
+    /// Reads, writes and compare-and-sets of registers.
+    Register,
 }
 
 /// The load.
@@ -141,6 +145,8 @@ pub struct WorkloadPlan {
     pub warm_up: Duration,
     /// How long one op may take before its outcome is unknown.
     pub op_timeout: Duration,
+    /// The isolation level of the load's transactions.
+    pub isolation: Isolation,
 }
 
 /// One injection.

@@ -415,10 +415,9 @@ fn read_duration(kind: &Kind, text: &str) -> Result<Duration, String> {
 }
 
 /// Words of the design that this version cannot do yet: an honest answer instead of "unknown".
-const NOT_YET: [(&str, &str); 3] = [
+const NOT_YET: [(&str, &str); 2] = [
     ("existing", "testing a SQL Server that someone else deployed is not supported yet"),
-    ("register", "the register workload is not supported yet"),
-    ("append", "the append workload is not supported yet"),
+    ("queue", "the queue workload is not supported yet"),
 ];
 
 fn not_yet(word: &str) -> Option<&'static str> {

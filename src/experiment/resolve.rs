@@ -122,6 +122,7 @@ fn workload(log: &Log, fields: Fields<'_>) -> WorkloadPlan {
         rate: fields.rate("rate").value,
         warm_up: fields.duration("warmUp").value,
         op_timeout: fields.duration("opTimeout").value,
+        isolation: fields.choice("isolation").value,
     };
     mix_fields.close();
     fields.close();

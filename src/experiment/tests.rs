@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Claim, Rate};
+use crate::model::{Claim, Isolation, Rate};
 
 const MINIMAL: &str = "name: pod-kill\ntarget:\n  engine: tds-sqlite\nfaults:\n  - pod-kill:\n";
 
@@ -121,6 +121,7 @@ fn every_key_is_read() {
             rate: Rate { per_second: 0.5 },
             warm_up: s(0),
             op_timeout: Duration::from_millis(1_500),
+            isolation: Isolation::ReadCommitted,
         }
     );
     let schedule: Vec<_> = plan.faults.iter().map(|fault| (fault.id.as_str(), fault.at.as_secs(), fault.spec.clone())).collect();
@@ -326,8 +327,8 @@ fn what_is_not_there_yet_is_told_honestly() {
         ]
     );
     minimal_and(
-        "workload: { mix: { register: 1 } }\n",
-        "6:20: workload.mix.register: the register workload is not supported yet, expected ledger or bank",
+        "workload: { mix: { queue: 1 } }\n",
+        "6:20: workload.mix.queue: the queue workload is not supported yet, expected ledger, bank, append or register",
     );
 }
 
@@ -471,10 +472,11 @@ prop_compose! {
         per_second in 0.001f64..100_000.0,
         warm_up in duration_within(0),
         op_timeout in duration_within(1),
+        isolation in prop::sample::select(Isolation::ALL),
     ) -> WorkloadPlan {
         let mut mix = BTreeMap::from([(WorkloadKind::Ledger, ledger)]);
         mix.extend(bank.map(|share| (WorkloadKind::Bank, share)));
-        WorkloadPlan { mix, clients, rate: Rate { per_second }, warm_up, op_timeout }
+        WorkloadPlan { mix, clients, rate: Rate { per_second }, warm_up, op_timeout, isolation }
     }
 }
 

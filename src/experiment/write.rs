@@ -80,6 +80,7 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     writeln!(to, "  clients: {}", workload.clients)?;
     writeln!(to, "  rate: {}", workload.rate)?;
     writeln!(to, "  warmUp: {}", format_duration(workload.warm_up))?;
+    writeln!(to, "  isolation: {}", workload.isolation.id())?;
     writeln!(to, "  opTimeout: {}", format_duration(workload.op_timeout))?;
     writeln!(to, "faults:")?;
     for fault in &plan.faults {

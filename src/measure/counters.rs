@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::model::{F, OpType};
 
-const FS: usize = 5;
+const FS: usize = F::ALL.len();
 
 /// Ops of one kind.
 #[derive(Debug, Default)]

@@ -180,7 +180,7 @@ impl EpisodeRecorder {
         self.advance(op.time_ns);
         self.last_ns = self.last_ns.max(op.time_ns);
         match (op.kind, op.f) {
-            (OpType::Ok, F::LedgerAdd | F::BankTransfer) => {
+            (OpType::Ok, _) if op.acknowledges_commit() => {
                 self.commits += 1;
                 self.everyone.ack(op.time_ns);
             }
@@ -189,7 +189,7 @@ impl EpisodeRecorder {
                 self.everyone.ack(op.time_ns);
                 self.newcomers.ack(op.time_ns);
             }
-            (OpType::Fail | OpType::Info, F::LedgerAdd | F::BankTransfer | F::BankRead | F::Probe) if cuts_off(op) => {
+            (OpType::Fail | OpType::Info, f) if (f.is_load() || f == F::Probe) && cuts_off(op) => {
                 self.error(begun.sent_ns, op.time_ns, op.f == F::Probe);
             }
             _ => {}
@@ -321,6 +321,7 @@ const WORKING: [u32; 5] = [1205, 1222, 2601, 2627, 3960];
 /// Whether an error says that the client was cut off, rather than that its transaction met another one.
 fn cuts_off(op: &OpView<'_>) -> bool {
     match op.error {
+        Some(error) if error.kind == ErrorKind::Declined => false,
         Some(error) if error.kind == ErrorKind::Server => error.number.is_none_or(|number| !WORKING.contains(&number)),
         _ => true,
     }

@@ -20,12 +20,12 @@ const DIGITS: u8 = 3;
 
 const WHICH: [&str; 2] = ["response", "service"];
 const OUTCOMES: [(OpType, &str); 3] = [(OpType::Ok, "ok"), (OpType::Fail, "fail"), (OpType::Info, "info")];
-const FS: [F; 5] = [F::LedgerAdd, F::Probe, F::LedgerRead, F::BankTransfer, F::BankRead];
+const FS: [F; 11] = F::ALL;
 
 /// The histograms of the interval that runs.
 pub(super) struct Interval {
     /// By f, outcome and which; made when first needed.
-    histograms: [[[Option<Histogram<u64>>; 2]; 3]; 5],
+    histograms: [[[Option<Histogram<u64>>; 2]; 3]; FS.len()],
     start_ns: u64,
 }
 

@@ -246,8 +246,8 @@ impl LatencyRecorder {
             OpType::Info | OpType::Invoke => 2,
         };
         match op.f {
-            F::LedgerAdd | F::BankTransfer | F::BankRead => {
-                self.commits += u64::from(outcome == 0 && op.f != F::BankRead);
+            f if f.is_load() => {
+                self.commits += u64::from(op.acknowledges_commit());
                 let response_ns = op.time_ns.saturating_sub(begun.intended_ns);
                 self.response[outcome].saturating_record(response_ns.max(1));
                 let staged = &mut self.staged[self.stages.of(begun.intended_ns) as usize];
@@ -262,7 +262,7 @@ impl LatencyRecorder {
                 }
             }
             F::Probe if outcome == 0 => self.connect.saturating_record(service_ns.max(1)),
-            F::Probe | F::LedgerRead => {}
+            _ => {}
         }
     }
 
@@ -277,9 +277,9 @@ impl LatencyRecorder {
         let mut open_in = [0; 3];
         for begun in open {
             match begun.f {
-                F::LedgerAdd | F::BankTransfer | F::BankRead => open_in[self.stages.of(begun.intended_ns) as usize] += 1,
+                f if f.is_load() => open_in[self.stages.of(begun.intended_ns) as usize] += 1,
                 F::Probe => censored_probes += 1,
-                F::LedgerRead => {}
+                _ => {}
             }
         }
         let censored = open_in.iter().sum();

@@ -45,6 +45,7 @@ struct Shared {
     counters: Counters,
     next_process: AtomicU32,
     next_key: AtomicU64,
+    lists: AtomicU64,
     /// When the op was sent that is the latest sent among those that ended ok.
     newest_ok_sent_ns: AtomicU64,
     acknowledged: Notify,
@@ -105,6 +106,7 @@ impl Recorder {
             counters: Counters::default(),
             next_process: AtomicU32::new(0),
             next_key: AtomicU64::new(1),
+            lists: AtomicU64::new(0),
             newest_ok_sent_ns: AtomicU64::new(0),
             acknowledged: Notify::new(),
             failed: OnceLock::new(),
@@ -207,6 +209,16 @@ impl OpSink {
     /// A ledger key that nobody else has or had: dense from 1 across all clients and probes.
     pub fn next_key(&self) -> u64 {
         self.shared.next_key.fetch_add(1, Relaxed)
+    }
+
+    /// The key of a list that nobody else has or had: dense from 1 across all clients.
+    pub fn next_list(&self) -> u64 {
+        self.shared.lists.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The highest key of a list up to now; 0 while there is none.
+    pub fn lists(&self) -> u64 {
+        self.shared.lists.load(Relaxed)
     }
 
     /// The run's clock.

@@ -1,7 +1,7 @@
 //! Writing a line of the history. Every op passes here twice, so it is written by hand: the same bytes that serde would write, which a property test
 //! holds it to, without an allocation and at a fraction of the cost.
 
-use super::op::{Digest, ErrorKind, Op, OpError, OpType, Value};
+use super::op::{Digest, ErrorKind, Mop, Op, OpError, OpType, Value};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -43,6 +43,7 @@ impl ErrorKind {
             ErrorKind::Login => "login",
             ErrorKind::Server => "server",
             ErrorKind::Protocol => "protocol",
+            ErrorKind::Declined => "declined",
             ErrorKind::NotSent => "not-sent",
         }
     }
@@ -64,7 +65,43 @@ fn put_value(line: &mut Vec<u8>, value: &Value) {
         }
         Value::Rows(rows) => put_list(line, rows, |line, &(key, digest)| put_row(line, key, digest)),
         Value::Balances(balances) => put_list(line, balances, |line, &balance| put_signed(line, balance)),
+        Value::Txn(mops) => put_list(line, mops, put_mop),
+        Value::Cas { key, expected, new } => {
+            line.extend_from_slice(b"{\"key\":");
+            put_unsigned(line, *key);
+            line.extend_from_slice(b",\"expected\":");
+            put_signed(line, *expected);
+            line.extend_from_slice(b",\"new\":");
+            put_signed(line, *new);
+            line.push(b'}');
+        }
+        Value::Register { key, value } => {
+            line.extend_from_slice(b"{\"key\":");
+            put_unsigned(line, *key);
+            line.extend_from_slice(b",\"value\":");
+            match value {
+                Some(value) => put_signed(line, *value),
+                None => line.extend_from_slice(b"null"),
+            }
+            line.push(b'}');
+        }
     }
+}
+
+fn put_mop(line: &mut Vec<u8>, mop: &Mop) {
+    let (word, key) = match mop {
+        Mop::Append(key, _) => (b"[\"append\",".as_slice(), key),
+        Mop::Read(key, _) => (b"[\"r\",".as_slice(), key),
+    };
+    line.extend_from_slice(word);
+    put_unsigned(line, *key);
+    line.push(b',');
+    match mop {
+        Mop::Append(_, element) => put_unsigned(line, *element),
+        Mop::Read(_, None) => line.extend_from_slice(b"null"),
+        Mop::Read(_, Some(list)) => put_list(line, list, |line, &element| put_unsigned(line, element)),
+    }
+    line.push(b']');
 }
 
 fn put_error(line: &mut Vec<u8>, error: &OpError) {
@@ -164,6 +201,17 @@ mod tests {
             (any::<u32>(), any::<u32>(), any::<i64>()).prop_map(|(from, to, amount)| Value::Transfer { from, to, amount }),
             proptest::collection::vec((any::<u64>(), digest), 0..5).prop_map(Value::Rows),
             proptest::collection::vec(any::<i64>(), 0..5).prop_map(Value::Balances),
+            proptest::collection::vec(mops(), 0..5).prop_map(Value::Txn),
+            (any::<u64>(), any::<i64>(), any::<i64>()).prop_map(|(key, expected, new)| Value::Cas { key, expected, new }),
+            (any::<u64>(), any::<Option<i64>>()).prop_map(|(key, value)| Value::Register { key, value }),
+        ]
+    }
+
+    fn mops() -> impl Strategy<Value = Mop> {
+        prop_oneof![
+            any::<(u64, u64)>().prop_map(|(key, element)| Mop::Append(key, element)),
+            (any::<u64>(), proptest::option::of(proptest::collection::vec(any::<u64>(), 0..4)))
+                .prop_map(|(key, list)| Mop::Read(key, list)),
         ]
     }
 
@@ -176,6 +224,7 @@ mod tests {
             ErrorKind::Login,
             ErrorKind::Server,
             ErrorKind::Protocol,
+            ErrorKind::Declined,
             ErrorKind::NotSent,
         ]);
         let error = (kind, any::<Option<u32>>(), any::<String>());
@@ -187,7 +236,7 @@ mod tests {
         fn a_line_is_what_serde_writes(
             (index, time_ns, process, intended_ns) in any::<(u64, u64, u32, u64)>(),
             kind in proptest::sample::select(vec![OpType::Invoke, OpType::Ok, OpType::Fail, OpType::Info]),
-            f in proptest::sample::select(vec![F::LedgerAdd, F::Probe, F::LedgerRead, F::BankTransfer, F::BankRead]),
+            f in proptest::sample::select(F::ALL.to_vec()),
             value in values(),
             error in errors(),
         ) {

@@ -6,6 +6,7 @@
 
 mod claim;
 mod event;
+mod isolation;
 mod line;
 mod op;
 mod pair;
@@ -21,9 +22,10 @@ pub use event::{
     EngineFact, EngineInfo, Event, EventKind, FactOutcome, FaultTarget, HarnessInfo, IdentityMoment, LeakItem, Phase, ProbeStage, Provider,
     RunInfo,
 };
-pub use op::{Digest, ErrorKind, F, Op, OpError, OpType, ParseOpError, ProcessId, Value};
+pub use isolation::Isolation;
+pub use op::{Digest, ErrorKind, F, Mop, Op, OpError, OpType, ParseOpError, ProcessId, Value};
 pub use pair::{Begun, OpenOps};
-pub use scan::{ErrorView, OpView, Scanner, ValueView};
+pub use scan::{ErrorView, MopView, OpView, Scanner, TxnView, ValueView};
 pub use secret::Secret;
 pub use seen::{
     ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, OwnerSeen, PodChange, PodSeen, ServiceSeen, TargetIdentity,

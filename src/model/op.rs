@@ -40,9 +40,46 @@ pub enum F {
     BankTransfer,
     /// Reads every balance in one snapshot; ok carries the balances in account order.
     BankRead,
+    /// One transaction of appends and reads; the value is `[["append",key,element],["r",key,null],…]`, and ok carries what each read returned.
+    Txn,
+    /// Reads lists after everything has healed, in the form of a transaction that only reads.
+    TxnFinal,
+    /// Reads one register; the value is `{"key":…,"value":…}`.
+    RegisterRead,
+    /// Writes one register; the value is `{"key":…,"value":…}`.
+    RegisterWrite,
+    /// Writes one register where it holds what is expected; the value is `{"key":…,"expected":…,"new":…}`. Another content is a fail.
+    RegisterCas,
+    /// Reads one register after everything has healed.
+    RegisterFinal,
 }
 
 impl F {
+    /// Every kind of op.
+    pub const ALL: [F; 11] = [
+        F::LedgerAdd,
+        F::Probe,
+        F::LedgerRead,
+        F::BankTransfer,
+        F::BankRead,
+        F::Txn,
+        F::TxnFinal,
+        F::RegisterRead,
+        F::RegisterWrite,
+        F::RegisterCas,
+        F::RegisterFinal,
+    ];
+
+    /// Whether it is an op of the load, as opposed to those of the prober and of the final read.
+    pub fn is_load(self) -> bool {
+        !matches!(self, F::Probe | F::LedgerRead | F::TxnFinal | F::RegisterFinal)
+    }
+
+    /// The kind of this word.
+    pub fn named(word: &[u8]) -> Option<F> {
+        F::ALL.into_iter().find(|f| f.word().as_bytes() == word)
+    }
+
     /// The word in the history.
     pub fn word(self) -> &'static str {
         match self {
@@ -51,6 +88,12 @@ impl F {
             F::LedgerRead => "ledger-read",
             F::BankTransfer => "bank-transfer",
             F::BankRead => "bank-read",
+            F::Txn => "txn",
+            F::TxnFinal => "txn-final",
+            F::RegisterRead => "register-read",
+            F::RegisterWrite => "register-write",
+            F::RegisterCas => "register-cas",
+            F::RegisterFinal => "register-final",
         }
     }
 }
@@ -121,6 +164,63 @@ pub enum Value {
     Rows(Vec<(u64, Digest)>),
     /// Every balance, in account order.
     Balances(Vec<i64>),
+    /// The micro-operations of a transaction, in order.
+    Txn(Vec<Mop>),
+    /// A compare-and-set.
+    Cas {
+        /// The register.
+        key: u64,
+        /// What it must hold.
+        expected: i64,
+        /// What it holds afterwards.
+        new: i64,
+    },
+    /// A register's content; `None` where it has not been read.
+    Register {
+        /// The register.
+        key: u64,
+        /// What it holds.
+        value: Option<i64>,
+    },
+}
+
+/// One micro-operation of a transaction, in Elle's form: `["append",key,element]` or `["r",key,[elements]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mop {
+    /// Appends an element to the key's list.
+    Append(u64, u64),
+    /// Reads the key's list; `None` before it was read.
+    Read(u64, Option<Vec<u64>>),
+}
+
+/// The third part of a micro-operation.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum MopArgument {
+    Unread,
+    Element(u64),
+    List(Vec<u64>),
+}
+
+impl Serialize for Mop {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Mop::Append(key, element) => ("append", key, element).serialize(serializer),
+            Mop::Read(key, list) => ("r", key, list).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Mop {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (word, key, argument) = <(std::borrow::Cow<'de, str>, u64, MopArgument)>::deserialize(deserializer)?;
+        match (&*word, argument) {
+            ("append", MopArgument::Element(element)) => Ok(Mop::Append(key, element)),
+            ("r", MopArgument::Unread) => Ok(Mop::Read(key, None)),
+            ("r", MopArgument::List(list)) => Ok(Mop::Read(key, Some(list))),
+            _ => Err(serde::de::Error::custom("not a micro-operation")),
+        }
+    }
 }
 
 /// The kind of an op's error. It says what was seen, not what it means for the outcome: that is the op's type.
@@ -141,6 +241,8 @@ pub enum ErrorKind {
     Server,
     /// The answer could not be understood.
     Protocol,
+    /// The op's own condition did not hold, or its client rolled it back on purpose: the database did as it was told.
+    Declined,
     /// The op was not sent: its client had no connection when it was due, or the run was ending.
     NotSent,
 }

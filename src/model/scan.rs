@@ -2,7 +2,7 @@
 //! each of them than the check has. The scanner reads the one spelling that [`Op::write_line`] produces without allocating; any other spelling of
 //! the same JSON goes through [`Op::parse`], so that a history edited by hand or by another tool means the same.
 
-use super::op::{Digest, ErrorKind, F, Op, OpType, ParseOpError, ProcessId, Value};
+use super::op::{Digest, ErrorKind, F, Mop, Op, OpType, ParseOpError, ProcessId, Value};
 
 /// One op-transition that borrows what is long from the scanner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,104 @@ pub enum ValueView<'a> {
     Rows(&'a [(u64, Digest)]),
     /// Every balance, in account order.
     Balances(&'a [i64]),
+    /// The micro-operations of a transaction.
+    Txn(TxnView<'a>),
+    /// A compare-and-set.
+    Cas {
+        /// The register.
+        key: u64,
+        /// What it must hold.
+        expected: i64,
+        /// What it holds afterwards.
+        new: i64,
+    },
+    /// A register's content; `None` where it has not been read.
+    Register {
+        /// The register.
+        key: u64,
+        /// What it holds.
+        value: Option<i64>,
+    },
+}
+
+impl OpView<'_> {
+    /// Whether it is the acknowledgement of a commit of the load that wrote something.
+    pub fn acknowledges_commit(&self) -> bool {
+        self.kind == OpType::Ok
+            && match self.f {
+                F::LedgerAdd | F::BankTransfer | F::RegisterWrite | F::RegisterCas => true,
+                F::Txn => matches!(self.value, ValueView::Txn(txn) if txn.mops().any(|mop| matches!(mop, MopView::Append(..)))),
+                _ => false,
+            }
+    }
+}
+
+/// A transaction whose lists lie one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TxnView<'a> {
+    mops: &'a [FlatMop],
+    elements: &'a [u64],
+}
+
+impl<'a> TxnView<'a> {
+    /// Its micro-operations, in order.
+    pub fn mops(self) -> impl Iterator<Item = MopView<'a>> + Clone {
+        let mut rest = self.elements;
+        self.mops.iter().map(move |mop| match *mop {
+            FlatMop::Append(key, element) => MopView::Append(key, element),
+            FlatMop::Unread(key) => MopView::Read(key, None),
+            FlatMop::Read(key, length) => {
+                let (list, after) = rest.split_at(length);
+                rest = after;
+                MopView::Read(key, Some(list))
+            }
+        })
+    }
+}
+
+/// One micro-operation, its list borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MopView<'a> {
+    /// Appends an element to the key's list.
+    Append(u64, u64),
+    /// Reads the key's list; `None` before it was read.
+    Read(u64, Option<&'a [u64]>),
+}
+
+/// A micro-operation with the length of its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FlatMop {
+    Append(u64, u64),
+    Unread(u64),
+    Read(u64, usize),
+}
+
+/// The buffers behind a [`TxnView`].
+#[derive(Debug, Default)]
+struct FlatTxn {
+    mops: Vec<FlatMop>,
+    elements: Vec<u64>,
+}
+
+impl FlatTxn {
+    fn clear(&mut self) {
+        self.mops.clear();
+        self.elements.clear();
+    }
+
+    fn keep(&mut self, mops: &[Mop]) {
+        self.clear();
+        for mop in mops {
+            self.mops.push(match mop {
+                Mop::Append(key, element) => FlatMop::Append(*key, *element),
+                Mop::Read(key, None) => FlatMop::Unread(*key),
+                Mop::Read(key, Some(list)) => {
+                    self.elements.extend_from_slice(list);
+                    FlatMop::Read(*key, list.len())
+                }
+            });
+        }
+    }
 }
 
 /// Reads lines; owns the buffers that the views borrow.
@@ -63,6 +161,7 @@ pub enum ValueView<'a> {
 pub struct Scanner {
     rows: Vec<(u64, Digest)>,
     balances: Vec<i64>,
+    txn: FlatTxn,
 }
 
 /// A value whose long part lies in the scanner's buffers.
@@ -73,6 +172,9 @@ enum Short {
     Transfer(u32, u32, i64),
     Rows,
     Balances,
+    Txn,
+    Cas(u64, i64, i64),
+    Register(u64, Option<i64>),
 }
 
 struct Head {
@@ -125,6 +227,9 @@ impl Scanner {
                 Short::Transfer(from, to, amount) => ValueView::Transfer { from, to, amount },
                 Short::Rows => ValueView::Rows(&self.rows),
                 Short::Balances => ValueView::Balances(&self.balances),
+                Short::Txn => ValueView::Txn(TxnView { mops: &self.txn.mops, elements: &self.txn.elements }),
+                Short::Cas(key, expected, new) => ValueView::Cas { key, expected, new },
+                Short::Register(key, value) => ValueView::Register { key, value },
             },
             error: head.error,
             intended_ns: head.intended_ns,
@@ -143,6 +248,10 @@ impl Scanner {
                 self.balances.clear();
                 Short::Balances
             }
+            Value::Rows(rows) if rows.is_empty() && matches!(op.f, F::Txn | F::TxnFinal) => {
+                self.txn.clear();
+                Short::Txn
+            }
             Value::Rows(rows) => {
                 self.rows = rows;
                 Short::Rows
@@ -151,6 +260,12 @@ impl Scanner {
                 self.balances = balances;
                 Short::Balances
             }
+            Value::Txn(mops) => {
+                self.txn.keep(&mops);
+                Short::Txn
+            }
+            Value::Cas { key, expected, new } => Short::Cas(key, expected, new),
+            Value::Register { key, value } => Short::Register(key, value),
         };
         Head {
             index: op.index,
@@ -180,14 +295,7 @@ impl Scanner {
         cursor.literal(b",\"process\":")?;
         let process = u32::try_from(cursor.number()?).ok()?;
         cursor.literal(b",\"f\":\"")?;
-        let f = match cursor.word()? {
-            b"ledger-add" => F::LedgerAdd,
-            b"probe" => F::Probe,
-            b"ledger-read" => F::LedgerRead,
-            b"bank-transfer" => F::BankTransfer,
-            b"bank-read" => F::BankRead,
-            _ => return None,
-        };
+        let f = F::named(cursor.word()?)?;
         cursor.literal(b",\"value\":")?;
         let value = self.value(cursor, f)?;
         let error = if cursor.literal(b",\"error\":").is_some() { Some(cursor.error()?) } else { None };
@@ -204,6 +312,7 @@ impl Scanner {
         match cursor.peek()? {
             b'n' => cursor.literal(b"null").map(|()| Short::None),
             b'0'..=b'9' => cursor.number().map(Short::After),
+            b'{' if cursor.literal(b"{\"key\":").is_some() => cursor.register(),
             b'{' => {
                 cursor.literal(b"{\"from\":")?;
                 let from = u32::try_from(cursor.number()?).ok()?;
@@ -216,6 +325,7 @@ impl Scanner {
             }
             b'[' if f == F::BankRead => self.balances(cursor),
             b'[' if f == F::LedgerRead => self.rows(cursor),
+            b'[' if matches!(f, F::Txn | F::TxnFinal) => self.txn(cursor),
             b'[' => cursor.row().map(|(key, digest)| Short::Row(key, digest)),
             _ => None,
         }
@@ -234,6 +344,50 @@ impl Scanner {
                 return Some(Short::Rows);
             }
         }
+    }
+
+    fn txn(&mut self, cursor: &mut Cursor<'_>) -> Option<Short> {
+        self.txn.clear();
+        cursor.literal(b"[")?;
+        if cursor.literal(b"]").is_some() {
+            return Some(Short::Txn);
+        }
+        loop {
+            self.mop(cursor)?;
+            if cursor.literal(b",").is_none() {
+                cursor.literal(b"]")?;
+                return Some(Short::Txn);
+            }
+        }
+    }
+
+    fn mop(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
+        if cursor.literal(b"[\"append\",").is_some() {
+            let key = cursor.number()?;
+            cursor.literal(b",")?;
+            self.txn.mops.push(FlatMop::Append(key, cursor.number()?));
+            return cursor.literal(b"]");
+        }
+        cursor.literal(b"[\"r\",")?;
+        let key = cursor.number()?;
+        cursor.literal(b",")?;
+        if cursor.literal(b"null]").is_some() {
+            self.txn.mops.push(FlatMop::Unread(key));
+            return Some(());
+        }
+        cursor.literal(b"[")?;
+        let before = self.txn.elements.len();
+        if cursor.literal(b"]").is_none() {
+            loop {
+                self.txn.elements.push(cursor.number()?);
+                if cursor.literal(b",").is_none() {
+                    cursor.literal(b"]")?;
+                    break;
+                }
+            }
+        }
+        self.txn.mops.push(FlatMop::Read(key, self.txn.elements.len() - before));
+        cursor.literal(b"]")
     }
 
     fn balances(&mut self, cursor: &mut Cursor<'_>) -> Option<Short> {
@@ -331,6 +485,22 @@ impl<'a> Cursor<'a> {
         Some((key, Digest(digest)))
     }
 
+    /// The rest of a register's value behind `{"key":`.
+    fn register(&mut self) -> Option<Short> {
+        let key = self.number()?;
+        let short = if self.literal(b",\"expected\":").is_some() {
+            let expected = self.signed()?;
+            self.literal(b",\"new\":")?;
+            Short::Cas(key, expected, self.signed()?)
+        } else {
+            self.literal(b",\"value\":")?;
+            let value = if self.literal(b"null").is_some() { None } else { Some(self.signed()?) };
+            Short::Register(key, value)
+        };
+        self.literal(b"}")?;
+        Some(short)
+    }
+
     fn error(&mut self) -> Option<ErrorView> {
         self.literal(b"{\"kind\":\"")?;
         let kind = match self.word()? {
@@ -341,6 +511,7 @@ impl<'a> Cursor<'a> {
             b"login" => ErrorKind::Login,
             b"server" => ErrorKind::Server,
             b"protocol" => ErrorKind::Protocol,
+            b"declined" => ErrorKind::Declined,
             b"not-sent" => ErrorKind::NotSent,
             _ => return None,
         };
@@ -376,6 +547,16 @@ mod tests {
                 ValueView::Transfer { from, to, amount } => Value::Transfer { from, to, amount },
                 ValueView::Rows(rows) => Value::Rows(rows.to_vec()),
                 ValueView::Balances(balances) => Value::Balances(balances.to_vec()),
+                ValueView::Txn(txn) => Value::Txn(
+                    txn.mops()
+                        .map(|mop| match mop {
+                            MopView::Append(key, element) => Mop::Append(key, element),
+                            MopView::Read(key, list) => Mop::Read(key, list.map(<[u64]>::to_vec)),
+                        })
+                        .collect(),
+                ),
+                ValueView::Cas { key, expected, new } => Value::Cas { key, expected, new },
+                ValueView::Register { key, value } => Value::Register { key, value },
             },
             error: view.error.map(|error| OpError { kind: error.kind, number: error.number, message: String::new() }),
             intended_ns: view.intended_ns,
@@ -393,6 +574,17 @@ mod tests {
             (any::<u32>(), any::<u32>(), any::<i64>())
                 .prop_map(|(from, to, amount)| (F::BankTransfer, Value::Transfer { from, to, amount })),
             proptest::collection::vec(any::<i64>(), 1..5).prop_map(|b| (F::BankRead, Value::Balances(b))),
+            proptest::collection::vec(any_mop(), 0..5).prop_map(|mops| (F::Txn, Value::Txn(mops))),
+            any::<(u64, i64, i64)>().prop_map(|(key, expected, new)| (F::RegisterCas, Value::Cas { key, expected, new })),
+            any::<(u64, Option<i64>)>().prop_map(|(key, value)| (F::RegisterRead, Value::Register { key, value })),
+        ]
+    }
+
+    fn any_mop() -> impl Strategy<Value = Mop> {
+        prop_oneof![
+            any::<(u64, u64)>().prop_map(|(key, element)| Mop::Append(key, element)),
+            (any::<u64>(), proptest::option::of(proptest::collection::vec(any::<u64>(), 0..4)))
+                .prop_map(|(key, list)| Mop::Read(key, list)),
         ]
     }
 

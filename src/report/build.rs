@@ -10,8 +10,8 @@ use crate::experiment::{
 };
 use crate::model::{
     Claim, ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo, ErrorKind, Event, EventKind, F,
-    FactOutcome, FaultTarget, HarnessInfo, IdentityMoment, OpType, OwnerSeen, Phase, PodChange, PodSeen, ProbeStage, Provider, Rate,
-    RunInfo, ServiceSeen, TargetIdentity, Value,
+    FactOutcome, FaultTarget, HarnessInfo, IdentityMoment, Isolation, OpType, OwnerSeen, Phase, PodChange, PodSeen, ProbeStage, Provider,
+    Rate, RunInfo, ServiceSeen, TargetIdentity, Value,
 };
 
 use super::judge::Judged;
@@ -48,6 +48,7 @@ pub(crate) fn plan(faults: usize) -> Plan {
             rate: Rate { per_second: 100.0 },
             warm_up: Duration::from_secs(1),
             op_timeout: Duration::from_secs(5),
+            isolation: Isolation::ReadCommitted,
         },
         faults: (1..=faults)
             .map(|n| PlannedFault {

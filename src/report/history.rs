@@ -20,22 +20,22 @@ const STRIDE: u64 = 4096;
 
 /// What a history was like, once read.
 #[derive(Debug)]
-pub(super) struct History {
+pub struct History {
     path: PathBuf,
     /// Whole lines read.
-    pub(super) lines: u64,
+    pub(crate) lines: u64,
     /// Bytes of a last line that was cut off.
-    pub(super) torn_bytes: u64,
+    pub(crate) torn_bytes: u64,
     /// Why it cannot be trusted. What follows the first damage was not read.
-    pub(super) damage: Option<String>,
+    pub(crate) damage: Option<String>,
     /// The ops that never ended.
-    pub(super) open: OpenOps,
+    pub(crate) open: OpenOps,
     offsets: Vec<u64>,
 }
 
 impl History {
     /// Hands every transition to `take`, in order, with the invoke that it ends. A missing file is an empty history.
-    pub(super) fn read(path: &Path, mut take: impl FnMut(&OpView<'_>, Option<&Begun>)) -> io::Result<History> {
+    pub(crate) fn read(path: &Path, mut take: impl FnMut(&OpView<'_>, Option<&Begun>)) -> io::Result<History> {
         let mut history =
             History { path: path.to_owned(), lines: 0, torn_bytes: 0, damage: None, open: OpenOps::default(), offsets: Vec::new() };
         let file = match File::open(path) {
@@ -92,7 +92,7 @@ impl History {
     }
 
     /// Reads the lines with these indices again.
-    pub(super) fn lookup(&self, indices: &[u64]) -> io::Result<BTreeMap<u64, Vec<u8>>> {
+    pub(crate) fn lookup(&self, indices: &[u64]) -> io::Result<BTreeMap<u64, Vec<u8>>> {
         let mut wanted: Vec<u64> = indices.iter().copied().filter(|&i| i < self.lines).collect();
         wanted.sort_unstable();
         wanted.dedup();

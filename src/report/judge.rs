@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::check::{Bank, Check, Checker, Guarded, Ledger, guarded, single_writer, volume};
+use crate::check::{Append, Bank, Check, Checker, Guarded, Ledger, Order, Register, guarded, single_writer, volume};
 use crate::experiment::{Plan, WorkloadKind, to_yaml};
 use crate::measure::{Curve, Episode, EpisodeRecorder, LatencyRecorder, Repeats, Series, Stages};
 use crate::model::{Claim, Event, Millis, Op, Outcome, Verdict};
@@ -156,8 +156,15 @@ fn read_timeline(dir: &Path) -> Result<Timeline, JudgeError> {
 /// The checkers that fold over the ops.
 fn op_checkers(plan: &Plan) -> Vec<Guarded> {
     let mut checkers: Vec<Box<dyn Checker>> = vec![Box::new(Ledger::new(plan.expect.lost_commits))];
-    if plan.workload.mix.contains_key(&WorkloadKind::Bank) {
+    let mix = &plan.workload.mix;
+    if mix.contains_key(&WorkloadKind::Bank) {
         checkers.push(Box::new(Bank::new()));
+    }
+    if mix.contains_key(&WorkloadKind::Append) {
+        checkers.push(Box::new(Append::new(plan.workload.isolation, Order::RealTime)));
+    }
+    if mix.contains_key(&WorkloadKind::Register) {
+        checkers.push(Box::new(Register::new(0)));
     }
     checkers.into_iter().map(Guarded::new).collect()
 }

@@ -24,6 +24,7 @@ mod terminal;
 mod timeline;
 mod write;
 
+pub use history::History;
 pub(crate) use html::{Text, document, outcome_word};
 pub use index::{Entry, index};
 pub use judge::{JudgeError, Judged, judge, judge_so_far};

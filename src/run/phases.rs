@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         let deadline = tokio::time::Instant::now() + self.plan.target.ready_within.min(STEADY_WITHIN);
         loop {
             let prepared = async {
-                workload::prepare(&sql).await?;
+                workload::prepare(&self.plan.workload, &sql).await?;
                 workload::sentinel_write(&sql, &self.id).await
             };
             match prepared.await {
@@ -327,7 +327,7 @@ impl<'a> Run<'a> {
 
     async fn final_read(&mut self) -> Result<u64, RunError> {
         let sql = self.sql_target()?;
-        let read = workload::final_read(&sql, &self.recorder.sink(), self.clock, FINAL_READ_WITHIN).await;
+        let read = workload::final_read(&self.plan.workload, &sql, &self.recorder.sink(), self.clock, FINAL_READ_WITHIN).await;
         if !read.complete {
             let last = read.last_error.map(|error| error.message).unwrap_or_default();
             return Err(RunError::Engine(format!("the final read was not complete after {} attempts; last error: {last}", read.attempts)));

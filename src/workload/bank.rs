@@ -1,12 +1,13 @@
 //! Transfers between accounts and reads of all balances: the total never changes, whatever is killed when.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use super::transaction::{Stopped, Transaction, not_begun};
 use super::{Draws, Outcome, Workload};
 use crate::measure::OpSink;
-use crate::model::{ErrorKind, F, OpError, OpType, Value};
+use crate::model::{F, Isolation, Value};
 use crate::sql::{Param, Sent, Session, SqlError};
 
 /// How many accounts there are, numbered from 0.
@@ -25,7 +26,16 @@ const READ: &str = "SELECT id, balance FROM dbo.bank WITH (TABLOCK, HOLDLOCK) OR
 
 /// Moves money.
 #[derive(Debug, Clone, Copy)]
-pub struct Bank;
+pub struct Bank {
+    isolation: Isolation,
+}
+
+impl Bank {
+    /// Transfers in transactions of this level.
+    pub fn new(isolation: Isolation) -> Self {
+        Bank { isolation }
+    }
+}
 
 impl Workload for Bank {
     fn draw(&self, draws: &mut Draws, _: &OpSink) -> (F, Value) {
@@ -42,76 +52,38 @@ impl Workload for Bank {
 
     fn perform<'a>(&'a self, session: &'a mut Session, value: &'a Value, limit: Duration) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            match *value {
-                Value::Transfer { from, to, amount } => transfer(session, from, to, amount, limit).await,
+            match value {
+                Value::Transfer { .. } => transfer(session, self.isolation, value, limit).await,
                 _ => read(session, limit).await,
             }
         })
     }
 }
 
-/// The part of a limit that is left.
-struct Remaining {
-    end: Instant,
-}
-
-impl Remaining {
-    fn of(limit: Duration) -> Self {
-        Remaining { end: Instant::now() + limit }
-    }
-
-    fn left(&self) -> Duration {
-        self.end.saturating_duration_since(Instant::now())
-    }
-}
-
-/// How a transaction stopped before its COMMIT.
-enum Stopped {
-    Error(SqlError),
-    TooPoor,
-    /// A row that must be there was not.
-    Missing(u32),
-}
-
-impl From<SqlError> for Stopped {
-    fn from(error: SqlError) -> Self {
-        Stopped::Error(error)
-    }
-}
-
-async fn transfer(session: &mut Session, from: u32, to: u32, amount: i64, limit: Duration) -> Outcome {
-    let value = Value::Transfer { from, to, amount };
-    let remaining = Remaining::of(limit);
-    let fail = |message: String| OpError { kind: ErrorKind::Server, number: None, message };
-    let error = match move_money(session, from, to, amount, &remaining).await {
-        Ok(()) => {
-            return match session.batch("COMMIT TRAN", remaining.left()).await {
-                Ok(_) => Outcome::ok(value),
-                Err(error) => Outcome::of_error(&error, Sent::Commit, value),
-            };
-        }
-        Err(Stopped::Error(error)) => error.classify(Sent::BeforeCommit).1,
-        Err(Stopped::TooPoor) => fail(format!("account {from} holds less than {amount}")),
-        Err(Stopped::Missing(account)) => fail(format!("account {account} is missing")),
+/// Moves the amount, unless the account that pays holds less, or an account is missing.
+async fn transfer(session: &mut Session, isolation: Isolation, value: &Value, limit: Duration) -> Outcome {
+    let Value::Transfer { from, to, amount } = *value else { unreachable!("the bank draws transfers") };
+    let mut transaction = match Transaction::begin(session, isolation, limit).await {
+        Ok(transaction) => transaction,
+        Err((error, _)) => return not_begun(&error, value.clone()),
     };
-    // A rollback that fails closes the session, and the server rolls back with it.
-    let open = session.is_open();
-    if open && session.batch("IF @@TRANCOUNT > 0 ROLLBACK TRAN", remaining.left()).await.is_err() {
-        session.close();
+    match move_money(&mut transaction, from, to, amount).await {
+        Ok(()) => transaction.commit(value.clone(), value.clone()).await,
+        Err(stopped) => transaction.abandon(stopped, value.clone()).await,
     }
-    Outcome { kind: OpType::Fail, value, error: Some(error) }
 }
 
-/// Everything before the COMMIT.
-async fn move_money(session: &mut Session, from: u32, to: u32, amount: i64, remaining: &Remaining) -> Result<(), Stopped> {
-    session.batch("BEGIN TRAN", remaining.left()).await?;
+/// Everything between BEGIN and COMMIT.
+async fn move_money(transaction: &mut Transaction<'_>, from: u32, to: u32, amount: i64) -> Result<(), Stopped> {
     let debit = [Param::I32(from.cast_signed()), Param::I64(amount)];
-    if session.execute(DEBIT, &debit, remaining.left()).await? == 0 {
-        return Err(Stopped::TooPoor);
+    let left = transaction.left();
+    if transaction.session.execute(DEBIT, &debit, left).await? == 0 {
+        return Err(Stopped::Declined(format!("account {from} holds less than {amount}")));
     }
     let credit = [Param::I32(to.cast_signed()), Param::I64(amount)];
-    if session.execute(CREDIT, &credit, remaining.left()).await? == 0 {
-        return Err(Stopped::Missing(to));
+    let left = transaction.left();
+    if transaction.session.execute(CREDIT, &credit, left).await? == 0 {
+        return Err(Stopped::Declined(format!("account {to} is missing")));
     }
     Ok(())
 }
@@ -139,7 +111,7 @@ mod tests {
         let recorder = Recorder::create(dir.path(), Clock::start()).expect("a writable folder");
         let draw = |seed| {
             let mut draws = Draws::new(seed, 3);
-            (0..500).map(|_| Bank.draw(&mut draws, &recorder.sink())).collect::<Vec<_>>()
+            (0..500).map(|_| Bank::new(Isolation::ReadCommitted).draw(&mut draws, &recorder.sink())).collect::<Vec<_>>()
         };
         let ops = draw(1);
         assert_eq!(ops, draw(1));

@@ -1,17 +1,25 @@
-//! The read of the whole ledger after everything has healed.
+//! The read of everything that the load wrote, after everything has healed.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use super::append::elements;
 use super::ledger::{digest_as_column, digest_of};
 use super::prepare::DATABASE;
-use crate::measure::{Clock, OpSink};
-use crate::model::{Digest, F, OpError, OpType, Value};
+use super::register::{self, REGISTERS};
+use crate::experiment::{WorkloadKind, WorkloadPlan};
+use crate::measure::{Clock, Invoked, OpSink};
+use crate::model::{Digest, F, Mop, OpError, OpType, Value};
 use crate::sql::{Deadlines, Param, Row, Sent, Session, SqlError, Target};
 
 /// Rows on a page.
 pub const PAGE_ROWS: usize = 2_000;
 
 const PAGE: &str = "SELECT TOP (2000) id, payload, digest FROM dbo.ledger WHERE id > @P1 ORDER BY id";
+/// Lists that one read asks for.
+const LISTS_AT_ONCE: u64 = 100;
+const LISTS: &str = "SELECT id, list FROM dbo.append WHERE id BETWEEN @P1 AND @P2";
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -34,14 +42,16 @@ pub struct FinalRead {
 /// failed, and the read begins again at the first key with new ops, until the deadline.
 ///
 /// The digest that is reported for a row is computed from the payload that was read, so that damage to either column shows.
-pub async fn final_read(target: &Target, sink: &OpSink, clock: Clock, deadline: Duration) -> FinalRead {
+///
+/// Then come the lists and registers, where the load has any.
+pub async fn final_read(plan: &WorkloadPlan, target: &Target, sink: &OpSink, clock: Clock, deadline: Duration) -> FinalRead {
     let target = target.in_database(DATABASE);
     let end = Instant::now() + deadline;
     let mut result = FinalRead::default();
     while Instant::now() < end {
         result.attempts += 1;
         (result.rows, result.torn) = (0, 0);
-        match read_chain(&target, sink, clock, end, &mut result).await {
+        match read_chain(plan, &target, sink, clock, end, &mut result).await {
             Ok(()) => {
                 result.complete = true;
                 break;
@@ -58,7 +68,14 @@ pub async fn final_read(target: &Target, sink: &OpSink, clock: Clock, deadline: 
 }
 
 /// One chain of pages on one session.
-async fn read_chain(target: &Target, sink: &OpSink, clock: Clock, end: Instant, result: &mut FinalRead) -> Result<(), SqlError> {
+async fn read_chain(
+    plan: &WorkloadPlan,
+    target: &Target,
+    sink: &OpSink,
+    clock: Clock,
+    end: Instant,
+    result: &mut FinalRead,
+) -> Result<(), SqlError> {
     let left = || end.saturating_duration_since(Instant::now());
     let deadlines = Deadlines { connect: Duration::from_secs(5).min(left()), login: Duration::from_secs(15).min(left()) };
     let mut session = match Session::connect(target, deadlines).await {
@@ -69,6 +86,58 @@ async fn read_chain(target: &Target, sink: &OpSink, clock: Clock, end: Instant, 
             return Err(error);
         }
     };
+    read_ledger(&mut session, sink, clock, end, result).await?;
+    let process = sink.next_process();
+    let mut first = 1;
+    while first <= sink.lists() {
+        let last = sink.lists().min(first + LISTS_AT_ONCE - 1);
+        let keys = first..=last;
+        let unread = Value::Txn(keys.clone().map(|key| Mop::Read(key, None)).collect());
+        let op = sink.invoke(process, F::TxnFinal, unread.clone(), clock.now_ns());
+        let read = read_lists(&mut session, keys, PAGE_TIMEOUT.min(left())).await;
+        completed(sink, op, unread, read.map(Value::Txn))?;
+        first = last + 1;
+    }
+    if plan.mix.contains_key(&WorkloadKind::Register) {
+        for key in 0..REGISTERS {
+            let unread = Value::Register { key, value: None };
+            let op = sink.invoke(process, F::RegisterFinal, unread.clone(), clock.now_ns());
+            let read = register::read(&mut session, key, PAGE_TIMEOUT.min(left())).await;
+            completed(sink, op, unread, read.map(|content| Value::Register { key, value: Some(content) }))?;
+        }
+    }
+    Ok(())
+}
+
+/// Records how a read ended. A read changes nothing: one that got no answer certainly did nothing.
+fn completed(sink: &OpSink, op: Invoked, argument: Value, read: Result<Value, SqlError>) -> Result<(), SqlError> {
+    match read {
+        Ok(value) => {
+            sink.complete(op, OpType::Ok, value, None);
+            Ok(())
+        }
+        Err(error) => {
+            let (kind, seen) = error.classify(Sent::BeforeCommit);
+            sink.complete(op, kind, argument, Some(seen));
+            Err(error)
+        }
+    }
+}
+
+/// The lists of these keys; one that is not there is empty.
+async fn read_lists(session: &mut Session, keys: RangeInclusive<u64>, limit: Duration) -> Result<Vec<Mop>, SqlError> {
+    let params = [Param::I64(keys.start().cast_signed()), Param::I64(keys.end().cast_signed())];
+    let rows = session.query_rows(LISTS, &params, limit).await?;
+    let mut lists: BTreeMap<u64, Vec<u64>> = keys.map(|key| (key, Vec::new())).collect();
+    for row in &rows {
+        lists.insert(row.whole(0)?.cast_unsigned(), row.text(1)?.map(elements).unwrap_or_default());
+    }
+    Ok(lists.into_iter().map(|(key, list)| Mop::Read(key, Some(list))).collect())
+}
+
+/// One chain of the ledger's pages.
+async fn read_ledger(session: &mut Session, sink: &OpSink, clock: Clock, end: Instant, result: &mut FinalRead) -> Result<(), SqlError> {
+    let left = || end.saturating_duration_since(Instant::now());
     let process = sink.next_process();
     let mut after = 0;
     loop {
@@ -89,12 +158,7 @@ async fn read_chain(target: &Target, sink: &OpSink, clock: Clock, end: Instant, 
                     None => return Ok(()),
                 }
             }
-            Err(error) => {
-                // A read changes nothing: one that got no answer certainly did nothing.
-                let (kind, seen) = error.classify(Sent::BeforeCommit);
-                sink.complete(op, kind, Value::After(after), Some(seen));
-                return Err(error);
-            }
+            Err(error) => return completed(sink, op, Value::After(after), Err(error)),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::model::{ErrorKind, EventKind, F, OpError, ProcessId};
 use crate::sql::{Deadlines, Target};
 
 /// The ops of the load, as opposed to those of the prober and of the final read.
-pub const WORKLOAD_FS: [F; 3] = [F::LedgerAdd, F::BankTransfer, F::BankRead];
+pub const WORKLOAD_FS: [F; 7] = [F::LedgerAdd, F::BankTransfer, F::BankRead, F::Txn, F::RegisterRead, F::RegisterWrite, F::RegisterCas];
 
 /// The queue holds ops of this long at the given rate.
 const QUEUE_S: f64 = 10.0;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::measure::{Clock, Recorder};
-use crate::model::{ErrorKind, EventKind, Op, ProbeStage, Rate};
+use crate::model::{ErrorKind, EventKind, Isolation, Op, ProbeStage, Rate};
 use crate::sql::Target;
 use crate::sql::fake::{FakeServer, target};
 
@@ -21,6 +21,7 @@ fn plan(clients: u32, per_second: f64, op_timeout: Duration) -> WorkloadPlan {
         rate: Rate { per_second },
         warm_up: Duration::ZERO,
         op_timeout,
+        isolation: Isolation::ReadCommitted,
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Load`] issues ops at their due times to a fixed number of clients, [`Prober`] opens new connections beside it, [`prepare`] and [`final_read`] stand
 //! before and after. What an op does is a [`Workload`]; the experiment's mix chooses which.
 
+mod append;
 mod bank;
 mod client;
 mod draws;
@@ -16,7 +17,9 @@ mod prepare;
 mod probe_state;
 mod prober;
 mod queue;
+mod register;
 mod schedule;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +31,7 @@ use crate::measure::OpSink;
 use crate::model::{F, OpError, OpType, Value};
 use crate::sql::{Sent, Session, SqlError};
 
+pub use append::Append;
 pub use bank::{ACCOUNTS, Bank, OPENING_BALANCE};
 pub use draws::Draws;
 pub use engine::{engine_facts, engine_info};
@@ -36,6 +40,7 @@ pub use ledger::{Ledger, Payload, digest_of};
 pub use load::{Load, LoadSummary, Progress, WORKLOAD_FS};
 pub use prepare::{DATABASE, prepare, sentinel_read, sentinel_write};
 pub use prober::Prober;
+pub use register::{OPENING_CONTENT, REGISTERS, Register};
 
 /// How an op ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +91,9 @@ impl Mix {
         for (kind, share) in &plan.mix {
             let workload: Arc<dyn Workload> = match kind {
                 WorkloadKind::Ledger => Arc::new(Ledger::new(seed)),
-                WorkloadKind::Bank => Arc::new(Bank),
+                WorkloadKind::Bank => Arc::new(Bank::new(plan.isolation)),
+                WorkloadKind::Append => Arc::new(Append::new(plan.isolation)),
+                WorkloadKind::Register => Arc::new(Register::new()),
             };
             total += u64::from(*share);
             shares.push((total, workload));

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::bank::{ACCOUNTS, OPENING_BALANCE};
 use super::ledger::{digest_as_column, digest_of};
+use super::register::{OPENING_CONTENT, REGISTERS};
+use crate::experiment::WorkloadPlan;
+use crate::model::Isolation;
 use crate::sql::{Deadlines, Param, Session, SqlError, Target};
 
 /// The database of every run.
@@ -15,20 +18,24 @@ const QUICK: Duration = Duration::from_secs(10);
 const DEADLINES: Deadlines = Deadlines { connect: Duration::from_secs(5), login: Duration::from_secs(15) };
 
 const CREATE_DATABASE: &str = "IF DB_ID(N'chaos') IS NULL CREATE DATABASE chaos";
-const TABLES: [&str; 3] = [
+/// Readers of a snapshot need row versions, which SQL Server keeps only where it is told to.
+const ALLOW_SNAPSHOTS: &str = "ALTER DATABASE chaos SET ALLOW_SNAPSHOT_ISOLATION ON";
+const TABLES: [&str; 5] = [
     "IF OBJECT_ID(N'dbo.ledger', N'U') IS NULL \
      CREATE TABLE dbo.ledger (id BIGINT NOT NULL PRIMARY KEY, payload VARBINARY(256) NOT NULL, digest BIGINT NOT NULL)",
     "IF OBJECT_ID(N'dbo.bank', N'U') IS NULL CREATE TABLE dbo.bank (id INT NOT NULL PRIMARY KEY, balance BIGINT NOT NULL)",
+    "IF OBJECT_ID(N'dbo.append', N'U') IS NULL CREATE TABLE dbo.append (id BIGINT NOT NULL PRIMARY KEY, list VARCHAR(8000) NOT NULL)",
+    "IF OBJECT_ID(N'dbo.register', N'U') IS NULL CREATE TABLE dbo.register (id BIGINT NOT NULL PRIMARY KEY, content BIGINT NOT NULL)",
     "IF OBJECT_ID(N'dbo.sentinel', N'U') IS NULL \
      CREATE TABLE dbo.sentinel (id INT NOT NULL PRIMARY KEY, token NVARCHAR(128) NOT NULL, digest BIGINT NOT NULL)",
 ];
 
 /// Creates database `chaos` and its tables where they are missing, and empties them: what an earlier run or an earlier attempt left would be taken for
-/// rows that nobody wrote. Opens every account with [`OPENING_BALANCE`]. May be called again.
+/// rows that nobody wrote. Opens every account with [`OPENING_BALANCE`] and every register with [`OPENING_CONTENT`]. May be called again.
 ///
 /// # Errors
 /// When the engine cannot be reached or refuses a statement.
-pub async fn prepare(target: &Target) -> Result<(), SqlError> {
+pub async fn prepare(plan: &WorkloadPlan, target: &Target) -> Result<(), SqlError> {
     let mut master = Session::connect(&target.in_database("master"), DEADLINES).await?;
     master.batch(CREATE_DATABASE, DDL).await?;
     drop(master);
@@ -36,11 +43,16 @@ pub async fn prepare(target: &Target) -> Result<(), SqlError> {
     for table in TABLES {
         session.batch(table, DDL).await?;
     }
-    for table in ["ledger", "bank", "sentinel"] {
+    if plan.isolation == Isolation::Snapshot {
+        session.batch(ALLOW_SNAPSHOTS, DDL).await?;
+    }
+    for table in ["ledger", "bank", "append", "register", "sentinel"] {
         session.batch(&format!("DELETE FROM dbo.{table}"), DDL).await?;
     }
     let accounts: Vec<String> = (0..ACCOUNTS).map(|account| format!("({account}, {OPENING_BALANCE})")).collect();
     session.batch(&format!("INSERT INTO dbo.bank (id, balance) VALUES {}", accounts.join(", ")), QUICK).await?;
+    let registers: Vec<String> = (0..REGISTERS).map(|register| format!("({register}, {OPENING_CONTENT})")).collect();
+    session.batch(&format!("INSERT INTO dbo.register (id, content) VALUES {}", registers.join(", ")), QUICK).await?;
     Ok(())
 }
 

@@ -111,7 +111,7 @@ impl Checker for Ledger {
                 (OpType::Ok, _, _) => self.malformed(op.index, "is a page without rows"),
                 _ => {}
             },
-            F::BankTransfer | F::BankRead => {}
+            _ => {}
         }
     }
 

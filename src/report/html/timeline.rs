@@ -195,6 +195,7 @@ pub(super) fn kind_words(kind: ErrorKind) -> &'static str {
         ErrorKind::Login => "login refused",
         ErrorKind::Server => "server error",
         ErrorKind::Protocol => "protocol error",
+        ErrorKind::Declined => "declined",
         ErrorKind::NotSent => "not sent",
     }
 }
