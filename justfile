@@ -40,3 +40,16 @@ schema:
 # Run the sample's experiment on the sandbox and put its folder in place of the committed one.
 sample:
     .ci/sample
+
+# Every way of deploying the database under the same pod kill, as the table of docs/deploying.md; a quarter of an hour.
+matrix where="kind:chaos" *options="":
+    cargo build --release --bin chaos
+    benches/deployment_matrix.py {{where}} {{options}}
+
+# Process start to the DELETE at the API server: ours, kubectl's, Chaos Toolkit's.
+race context runs="10":
+    benches/pod_kill_race.sh {{context}} {{runs}}
+
+# The tests that need a real cluster: `just real NAME` for the kind cluster of that name.
+real name="chaos":
+    CHAOS_TEST_KIND={{name}} cargo test --test real -- --nocapture

@@ -12,7 +12,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chaos::experiment::{
-    AccessMode, BlastRadius, Controller, Engine, Expect, Plan, ReconnectTarget, Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
+    AccessMode, BlastRadius, Controller, Engine, Expect, Plan, ReconnectTarget, ServiceAccess, Storage, TargetPlan, Tls, WorkloadKind,
+    WorkloadPlan,
 };
 use chaos::model::{Claim, Digest, F, Isolation, Op, OpType, Rate, Value};
 
@@ -147,7 +148,9 @@ fn plan() -> Plan {
             storage: Storage { size: "1Gi".to_owned(), access_mode: AccessMode::ReadWriteOnce, class: None },
             grace: Duration::from_secs(10),
             ready_within: Duration::from_secs(60),
+            service: ServiceAccess::NodePort,
             tls: Tls::Off,
+            ignore_sigterm: false,
             sabotage: None,
         },
         workload: WorkloadPlan {

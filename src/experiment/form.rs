@@ -79,6 +79,8 @@ pub(super) enum Kind {
     Duration(Span),
     /// `pod`, or a duration in whole seconds.
     Grace,
+    /// How clients reach the Service.
+    Service,
     /// `outage > DURATION`.
     Outage,
     /// Operations in a time, more than none.
@@ -183,7 +185,19 @@ static TARGET: Section = Section {
             Kind::Duration(Span::Positive),
             Absent::Default("5m"),
         ),
+        key(
+            "service",
+            "How clients reach it: nodePort, loadBalancer, or HOST:PORT where something of yours leads to its Service.",
+            Kind::Service,
+            Absent::Default("nodePort"),
+        ),
         key("tls", "Whether connections are encrypted.", Kind::Choice(words::<Tls>), Absent::Default("off")),
+        key(
+            "ignoreSigterm",
+            "Whether the stand-in engine ignores the order to stop, as images of SQL Server 2022 from CU18 on are reported to.",
+            Kind::Switch,
+            Absent::Default("false"),
+        ),
         key("sabotage", "A defect that the stand-in engine is told to have, for tests of the harness itself.", Kind::Word, Absent::Nothing),
     ],
 };

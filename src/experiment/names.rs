@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::model::{Claim, Isolation};
 
-use super::plan::{AccessMode, ClusterRef, Controller, Engine, Tls, WorkloadKind};
+use super::plan::{AccessMode, ClusterRef, Controller, Engine, ServiceAccess, Tls, WorkloadKind};
 
 /// A choice that a file makes by a word.
 pub trait Named: Copy + Sized + 'static {
@@ -122,6 +122,16 @@ impl Named for Claim {
 
     fn meaning(self) -> &'static str {
         self.statement()
+    }
+}
+
+impl fmt::Display for ServiceAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceAccess::NodePort => f.write_str("nodePort"),
+            ServiceAccess::LoadBalancer => f.write_str("loadBalancer"),
+            ServiceAccess::Address(address) => f.write_str(address),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::model::format_duration;
 
 use super::names::Named;
-use super::plan::{AccessMode, ClusterRef, Controller, Engine, FaultSpec, Grace, Plan};
+use super::plan::{AccessMode, ClusterRef, Controller, Engine, FaultSpec, Grace, Plan, ServiceAccess};
 use super::write::hash;
 
 /// What a run would create and touch.
@@ -142,7 +142,14 @@ fn creates(plan: &Plan) -> Vec<Created> {
             ),
         ),
         created(target.controller.id(), format!("one pod, {image}, grace {}", format_duration(target.grace))),
-        created("Service", "NodePort, what the clients talk to".to_owned()),
+        created(
+            "Service",
+            match &target.service {
+                ServiceAccess::NodePort => "NodePort, what the clients talk to".to_owned(),
+                ServiceAccess::LoadBalancer => "LoadBalancer, what the clients talk to".to_owned(),
+                ServiceAccess::Address(address) => format!("NodePort; the clients talk to {address}, which must lead to it"),
+            },
+        ),
     ]
 }
 
@@ -150,6 +157,7 @@ fn settings(plan: &Plan) -> BTreeMap<String, String> {
     let mix: Vec<String> = plan.workload.mix.iter().map(|(kind, share)| format!("{kind} {share}")).collect();
     let mut settings: BTreeMap<String, String> = [
         ("target.engine", plan.target.engine.to_string()),
+        ("target.service", plan.target.service.to_string()),
         ("target.tls", plan.target.tls.to_string()),
         ("target.readyWithin", format_duration(plan.target.ready_within)),
         ("workload.mix", mix.join(", ")),
@@ -172,6 +180,9 @@ fn settings(plan: &Plan) -> BTreeMap<String, String> {
     .collect();
     if let Some(p99) = plan.expect.reconnect.p99 {
         settings.insert("expect.reconnect.p99".to_owned(), format_duration(p99));
+    }
+    if plan.target.ignore_sigterm {
+        settings.insert("target.ignoreSigterm".to_owned(), "true".to_owned());
     }
     if let Some(sabotage) = &plan.target.sabotage {
         settings.insert("target.sabotage".to_owned(), sabotage.clone());

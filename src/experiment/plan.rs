@@ -62,8 +62,12 @@ pub struct TargetPlan {
     pub grace: Duration,
     /// How long the target may take to become ready for the first time.
     pub ready_within: Duration,
+    /// How clients reach it.
+    pub service: ServiceAccess,
     /// Whether connections are encrypted.
     pub tls: Tls,
+    /// Whether the stand-in engine ignores the order to stop.
+    pub ignore_sigterm: bool,
     /// A defect that the stand-in engine is told to have, for the harness' own tests.
     pub sabotage: Option<String>,
 }
@@ -108,6 +112,17 @@ pub enum AccessMode {
     ReadWriteOncePod,
     /// Any number of pods anywhere.
     ReadWriteMany,
+}
+
+/// How clients reach the Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceAccess {
+    /// At a node port.
+    NodePort,
+    /// At the address that the cluster's load balancer gives it.
+    LoadBalancer,
+    /// At this `host:port`, where something that is not ours leads to the Service.
+    Address(String),
 }
 
 /// Whether connections are encrypted.

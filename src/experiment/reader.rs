@@ -10,7 +10,7 @@ use crate::model::{Rate, parse_duration, parse_quantity, parse_rate};
 use super::form::{Absent, DURATION_S_MAX, Key, Kind, RATE_PER_S_MAX, Section, Span, sections_with};
 use super::mistake::{At, Mistake, quoted};
 use super::names::Named;
-use super::plan::{ClusterRef, Grace};
+use super::plan::{ClusterRef, Grace, ServiceAccess};
 use super::yaml::{Entry, Node, Value, join};
 
 /// The mistakes found so far.
@@ -216,6 +216,22 @@ impl<'a> Fields<'a> {
         self.always(name, read).map(|grace| grace.unwrap_or(Grace::Pod))
     }
 
+    /// How clients reach the Service.
+    pub fn service(&self, name: &str) -> Field<ServiceAccess> {
+        let read: Read<Option<ServiceAccess>> = |kind, text| match text {
+            "nodePort" => Ok(Some(ServiceAccess::NodePort)),
+            "loadBalancer" => Ok(Some(ServiceAccess::LoadBalancer)),
+            address => {
+                let port = address.rsplit_once(':').filter(|(host, _)| is_host(host)).and_then(|(_, port)| port.parse::<u16>().ok());
+                match port {
+                    Some(1..) => Ok(Some(ServiceAccess::Address(address.to_owned()))),
+                    _ => Err(format!("is {}, expected {}", quoted(text), expected(kind))),
+                }
+            }
+        };
+        self.always(name, read).map(|access| access.unwrap_or(ServiceAccess::NodePort))
+    }
+
     /// The length of an outage that a condition names, where there is one.
     pub fn maybe_outage(&self, name: &str) -> Option<Field<Duration>> {
         self.maybe(name, |kind, text| {
@@ -336,6 +352,7 @@ fn expected(kind: &Kind) -> String {
         }
         Kind::Duration(_) => "a duration such as 30s".to_owned(),
         Kind::Grace => "`pod` or a duration such as 30s".to_owned(),
+        Kind::Service => "nodePort, loadBalancer or HOST:PORT".to_owned(),
         Kind::Outage => "a condition such as `outage > 120s`".to_owned(),
         Kind::Rate => "a rate such as 200/s".to_owned(),
         Kind::Size => "a size such as 8Gi".to_owned(),
@@ -375,6 +392,19 @@ fn expected_text(kind: &Kind) -> String {
         Kind::Label => format!("{}, at most 40 characters", expected(kind)),
         Kind::Text => "a sentence of at most 1000 printable characters".to_owned(),
         kind => expected(kind),
+    }
+}
+
+/// A name or an address, an IPv6 one in brackets.
+fn is_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !text.is_empty()
+                && text.len() <= 253
+                && !text.starts_with('-')
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
+        }
     }
 }
 

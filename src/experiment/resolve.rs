@@ -83,7 +83,16 @@ fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
         },
         grace: fields.duration("grace").value,
         ready_within: fields.duration("readyWithin").value,
+        service: fields.service("service").value,
         tls: fields.choice("tls").value,
+        ignore_sigterm: {
+            let ignores = fields.switch("ignoreSigterm");
+            if let Some(engine) = engine.filter(|engine| ignores.value && *engine != Engine::TdsSqlite) {
+                let what = format!("{engine} cannot be told to ignore it, expected the engine {} or false", Engine::TdsSqlite);
+                log.note(ignores.at, &ignores.path, what);
+            }
+            ignores.value
+        },
         sabotage: fields.maybe_text("sabotage").map(|sabotage| {
             if let Some(engine) = engine
                 && engine != Engine::TdsSqlite

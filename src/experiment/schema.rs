@@ -8,6 +8,7 @@ use super::form::{Absent, DURATION_S_MAX, EXPERIMENT, Key, Kind, SCHEDULE, Secti
 /// The patterns say what a value looks like; bounds that a pattern cannot say are left to the reader.
 const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";
 const GRACE: &str = r"^(pod|([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+)$";
+const SERVICE: &str = r"^(nodePort|loadBalancer|[^ :]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5})$";
 const OUTAGE: &str = r"^outage *> *([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";
 const RATE: &str = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)? */ *(s|m|h)$";
 const SIZE: &str = r"^[0-9]*[1-9][0-9]*(Ki|Mi|Gi|Ti)$";
@@ -91,6 +92,7 @@ fn kind(kind: &Kind) -> Value {
             schema
         }
         Kind::Grace => json!({ "type": "string", "pattern": GRACE }),
+        Kind::Service => json!({ "type": "string", "pattern": SERVICE }),
         Kind::Outage => json!({ "type": "string", "pattern": OUTAGE }),
         Kind::Rate => json!({ "type": "string", "pattern": RATE }),
         Kind::Size => json!({ "type": "string", "pattern": SIZE }),

@@ -67,7 +67,9 @@ target:
   storage: { size: 1Gi, accessMode: ReadWriteOncePod, class: fast }
   grace: 10s
   readyWithin: 1m
+  service: db.example:1433
   tls: trustServerCertificate
+  ignoreSigterm: true
   sabotage: lose-acked
 workload:
   mix: { ledger: 70, bank: 30 }
@@ -109,7 +111,9 @@ fn every_key_is_read() {
             storage: Storage { size: "1Gi".to_owned(), access_mode: AccessMode::ReadWriteOncePod, class: Some("fast".to_owned()) },
             grace: s(10),
             ready_within: s(60),
+            service: ServiceAccess::Address("db.example:1433".to_owned()),
             tls: Tls::TrustServerCertificate,
+            ignore_sigterm: true,
             sabotage: Some("lose-acked".to_owned()),
         }
     );
@@ -171,7 +175,7 @@ expect:
             "1:7: name: is `Pod Kill`, expected lower-case letters, digits and dashes, such as pod-kill, at most 40 characters",
             "2:1: desc: unknown key `desc`, expected name, description, cluster, seed, target, workload, faults, expect, abortWhen, blastRadius, duration or coldRead",
             "4:11: target.engine: unknown value `sqledge`, expected azure-sql-edge, mssql-server or tds-sqlite",
-            "5:3: target.controler: unknown key `controler`, did you mean `controller`? expected engine, image, controller, storage, grace, readyWithin, tls or sabotage",
+            "5:3: target.controler: unknown key `controler`, did you mean `controller`? expected engine, image, controller, storage, grace, readyWithin, service, tls, ignoreSigterm or sabotage",
             "7:9: workload.rate: `200` has no unit, expected a rate such as 200/s or 30/m",
             "8:12: workload.clients: is `0`, expected a whole number from 1 to 1000",
             "10:5: faults[0].pod-kil: unknown fault or key `pod-kil`, did you mean `pod-kill`? expected a fault (pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off) and at, repeat, every, recoverWithin",
@@ -311,6 +315,14 @@ fn what_cannot_be_decided_cannot_be_expected() {
 
 #[test]
 fn sabotage_is_for_the_stand_in_engine_only() {
+    let text = MINIMAL.replace("tds-sqlite", "mssql-server\n  ignoreSigterm: true\n  service: here");
+    assert_eq!(
+        mistakes(&text),
+        [
+            "4:18: target.ignoreSigterm: mssql-server cannot be told to ignore it, expected the engine tds-sqlite or false",
+            "5:12: target.service: is `here`, expected nodePort, loadBalancer or HOST:PORT",
+        ]
+    );
     let text = MINIMAL.replace("tds-sqlite", "mssql-server\n  sabotage: lose-acked");
     assert_eq!(
         mistakes(&text),
@@ -450,6 +462,13 @@ prop_compose! {
         size_mi in 1u64..100_000,
         grace_s in 0u64..86_400,
         ready_within in duration_within(1),
+        service in prop::sample::select(vec![
+            ServiceAccess::NodePort,
+            ServiceAccess::LoadBalancer,
+            ServiceAccess::Address("db.example:1433".to_owned()),
+            ServiceAccess::Address("[::1]:31433".to_owned()),
+        ]),
+        ignore_sigterm in any::<bool>(),
     ) -> TargetPlan {
         TargetPlan {
             engine,
@@ -458,7 +477,9 @@ prop_compose! {
             storage: Storage { size: format!("{size_mi}Mi"), access_mode, class },
             grace: Duration::from_secs(grace_s),
             ready_within,
+            service,
             tls,
+            ignore_sigterm: ignore_sigterm && engine == Engine::TdsSqlite,
             sabotage: sabotage.filter(|_| engine == Engine::TdsSqlite),
         }
     }

@@ -68,6 +68,8 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     writeln!(to, "  grace: {}", format_duration(target.grace))?;
     writeln!(to, "  readyWithin: {}", format_duration(target.ready_within))?;
     writeln!(to, "  tls: {}", quote(target.tls.id()))?;
+    writeln!(to, "  service: {}", quote(&target.service.to_string()))?;
+    writeln!(to, "  ignoreSigterm: {}", target.ignore_sigterm)?;
     if let Some(sabotage) = &target.sabotage {
         writeln!(to, "  sabotage: {}", quote(sabotage))?;
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::check::build::{HistoryBuilder, digest, error};
 use crate::experiment::{
-    AccessMode, BlastRadius, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Tls,
-    WorkloadKind, WorkloadPlan,
+    AccessMode, BlastRadius, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, ServiceAccess, Storage,
+    TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
 use crate::model::{
     Claim, ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo, ErrorKind, Event, EventKind, F,
@@ -39,7 +39,9 @@ pub(crate) fn plan(faults: usize) -> Plan {
             storage: Storage { size: "1Gi".to_owned(), access_mode: AccessMode::ReadWriteOnce, class: None },
             grace: Duration::from_secs(10),
             ready_within: Duration::from_secs(60),
+            service: ServiceAccess::NodePort,
             tls: Tls::Off,
+            ignore_sigterm: false,
             sabotage: None,
         },
         workload: WorkloadPlan {

@@ -1,7 +1,7 @@
 //! What a run of a plan asks of the API server: the sum of what its parts say beside their calls.
 
 use crate::cluster::{Permission, Permissions};
-use crate::experiment::{Controller, Plan};
+use crate::experiment::{Controller, Plan, ServiceAccess};
 use crate::{fault, target};
 
 use super::preflight;
@@ -18,11 +18,16 @@ pub fn permissions(plan: &Plan) -> Permissions {
         radius.into_iter().chain([fault::fault(&planned.spec).permissions()])
     });
     let faults: Vec<&[Permission]> = faults.collect();
+    let balancer: &[Permission] = match plan.target.service {
+        ServiceAccess::LoadBalancer => &target::LOAD_BALANCER_PERMISSIONS,
+        ServiceAccess::NodePort | ServiceAccess::Address(_) => &[],
+    };
     let cold_read: &[Permission] = if plan.cold_read { fault::PodKill::PERMISSIONS } else { &[] };
-    let parts: [&[Permission]; 6] = [
+    let parts: [&[Permission]; 7] = [
         &preflight::PERMISSIONS,
         &target::DEPLOY_PERMISSIONS,
         controller,
+        balancer,
         &target::WATCH_PERMISSIONS,
         &fault::LEAK_CHECK_PERMISSIONS,
         cold_read,

@@ -13,8 +13,8 @@ use super::faults::ActiveFault;
 use super::preflight::{self, Ground};
 use super::timeline::Timeline;
 use super::{CLEAN_UP_WITHIN, Finished, Keep, Options, RunError, folder};
-use crate::cluster::{self, ClusterProvider, ClusterRecord, Typed};
-use crate::experiment::{self, Named, Plan};
+use crate::cluster::{self, ClusterProvider, ClusterRecord, Entrance, Typed};
+use crate::experiment::{self, Named, Plan, ServiceAccess};
 use crate::fault::journal::{Entry, Journal, Undo};
 use crate::fault::{self, Fault, PodKill, Site};
 use crate::measure::{Clock, OpSink, Recorder};
@@ -201,10 +201,19 @@ impl<'a> Run<'a> {
         let undo = Undo::DeleteNamespace { namespace: self.names.namespace.clone() };
         self.journal.intent(NAMESPACE_STEP, &format!("namespace/{}", self.names.namespace), undo)?;
         self.created = true;
-        let address = target::create(&client, &self.names, &ground.entrances, |node_port| {
+        let outside = |address: &str| vec![Entrance { node_port: None, address: address.to_owned() }];
+        let entrances = match &self.plan.target.service {
+            ServiceAccess::NodePort => ground.entrances.clone(),
+            ServiceAccess::LoadBalancer => outside(""),
+            ServiceAccess::Address(address) => outside(address),
+        };
+        let mut address = target::create(&client, &self.names, &entrances, |node_port| {
             Manifests::new(&self.names, &self.id, &self.plan.target, &profile, &password, node_port)
         })
         .await?;
+        if self.plan.target.service == ServiceAccess::LoadBalancer {
+            address = target::load_balancer_address(&client, &self.names, self.plan.target.ready_within).await?;
+        }
 
         let timeline = self.timeline.clone();
         let emit: target::Emit = Arc::new(move |kind| timeline.emit(kind));

@@ -9,6 +9,7 @@ use kube::{Client, Error};
 use thiserror::Error as ThisError;
 
 use super::manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
+use super::profile::PORT;
 use crate::cluster::{ClusterError, Entrance, Permission, Typed};
 
 /// What creating, finding and removing a target asks of the API server, beside its controller.
@@ -93,6 +94,32 @@ pub async fn create(
         }
     }
     Ok(address)
+}
+
+/// What waiting for a load balancer asks beside [`DEPLOY_PERMISSIONS`].
+pub const LOAD_BALANCER_PERMISSIONS: [Permission; 1] = [Permission::core("services", &["list", "watch"])];
+
+/// Waits until a load balancer has given the Service an address, and says where that is.
+pub async fn load_balancer_address(client: &Client, names: &Names, within: Duration) -> Result<String, TargetError> {
+    let services = Api::<Typed<Service>>::namespaced(client.clone(), &names.namespace);
+    let given = await_condition(services, &names.service, |service: Option<&Typed<Service>>| {
+        service.and_then(|service| ingress(service)).is_some()
+    });
+    let service = tokio::time::timeout(within, given).await.ok().and_then(Result::ok).flatten();
+    let host = service.as_ref().and_then(|service| ingress(service)).ok_or_else(|| {
+        TargetError::NotFound(format!(
+            "service/{} got no address from a load balancer within {} s; does the cluster have one?",
+            names.service,
+            within.as_secs()
+        ))
+    })?;
+    Ok(if host.contains(':') { format!("[{host}]:{PORT}") } else { format!("{host}:{PORT}") })
+}
+
+/// The first address that a load balancer gave a Service.
+fn ingress(service: &Service) -> Option<String> {
+    let given = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?.first()?;
+    given.ip.clone().or_else(|| given.hostname.clone())
 }
 
 /// Node ports that Services of the cluster have.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, PodTemplateSp
 use serde_json::{Value, json};
 
 use super::profile::{DATA_MOUNT, PORT, Profile, USER};
-use crate::experiment::{AccessMode, Controller, Storage, TargetPlan};
+use crate::experiment::{AccessMode, Controller, ServiceAccess, Storage, TargetPlan};
 use crate::model::Secret;
 
 /// Says which run an object belongs to; what does not carry it is never removed.
@@ -121,6 +121,7 @@ impl Manifests {
         if let Some(node_port) = node_port {
             port["nodePort"] = node_port.into();
         }
+        let service_type = if target.service == ServiceAccess::LoadBalancer { "LoadBalancer" } else { "NodePort" };
         Manifests {
             namespace: typed(json!({
                 "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": names.namespace, "labels": labels },
@@ -135,7 +136,7 @@ impl Manifests {
             service: typed(json!({
                 "apiVersion": "v1", "kind": "Service",
                 "metadata": { "name": names.service, "namespace": names.namespace, "labels": labels },
-                "spec": { "type": "NodePort", "selector": selector, "ports": [port] },
+                "spec": { "type": service_type, "selector": selector, "ports": [port] },
             })),
         }
     }

@@ -10,7 +10,10 @@ pub mod stand_in;
 mod state;
 mod watch;
 
-pub use deploy::{DEPLOY_PERMISSIONS, TargetError, create, delete_namespace, namespaces_of, used_node_ports};
+pub use deploy::{
+    DEPLOY_PERMISSIONS, LOAD_BALANCER_PERMISSIONS, TargetError, create, delete_namespace, load_balancer_address, namespaces_of,
+    used_node_ports,
+};
 pub use existing::{EXISTING_PERMISSIONS, Found, find, look_into_pod, sql_target};
 pub use identity::{DEPLOYMENT_PERMISSIONS, STATEFUL_SET_PERMISSIONS, identify};
 pub use logs::follow;

@@ -53,6 +53,9 @@ impl Profile {
             Engine::MssqlServer => Self::vendor("mssql-server", own("mcr.microsoft.com/mssql/server:2022-latest")),
             Engine::TdsSqlite => {
                 let mut arguments = vec!["--listen".to_owned(), format!("$(POD_IP):{PORT}"), "--data".to_owned(), DATA_MOUNT.to_owned()];
+                if target.ignore_sigterm {
+                    arguments.push("--ignore-sigterm".to_owned());
+                }
                 if let Some(mode) = &target.sabotage {
                     arguments.extend(["--sabotage".to_owned(), mode.clone()]);
                 }
