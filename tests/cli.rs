@@ -115,7 +115,48 @@ fn lists_and_findings_are_json_for_programs() {
     for check in findings["checks"].as_array().unwrap() {
         assert_eq!(check["ok"] == true, check.get("mend").is_none(), "{check}");
     }
+    assert_eq!(findings["faultsRefused"]["sandbox"], serde_json::json!(["disk-full"]));
+    assert_eq!(findings["faultsRefused"]["kind"], serde_json::json!([]));
+    let context = findings["faultsRefused"]["context"].as_array().unwrap();
+    assert!(context.contains(&"node-freeze".into()) && !context.contains(&"node-drain".into()), "{context:?}");
     assert_eq!(names(folder.path()), [""; 0], "doctor leaves nothing behind");
+}
+
+#[test]
+fn a_plan_says_what_the_cluster_will_refuse() {
+    let folder = folder_with(&[("full.yaml", "name: x\ntarget: { engine: tds-sqlite }\nfaults: [{ disk-full: }]\n")]);
+    let cautions = |cluster: &str| {
+        let output = chaos(folder.path(), &["plan", "full.yaml", "--cluster", cluster, "--output", "json"]);
+        let plan: serde_json::Value = serde_json::from_str(out(&output)).unwrap();
+        plan["cautions"][0].as_str().unwrap_or_default().to_owned()
+    };
+    let refused = "the run will be refused: disk-full-1 needs filling a volume from its node, which this cluster's provider cannot do";
+    assert_eq!(cautions("sandbox"), refused);
+    assert_ne!(cautions("kind"), refused);
+    let run = chaos(folder.path(), &["run", "full.yaml"]);
+    assert_eq!(run.status.code(), Some(69), "{}", err(&run));
+    assert!(err(&run).contains("disk-full-1 needs filling a volume"), "{}", err(&run));
+}
+
+#[test]
+fn every_fault_has_an_experiment_and_every_experiment_is_valid_and_listed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    let files: Vec<String> = names(&folder).into_iter().filter(|name| name.ends_with(".yaml")).collect();
+    let mut arguments = vec!["validate"];
+    arguments.extend(files.iter().map(String::as_str));
+    let output = chaos(&folder, &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+
+    let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let texts: Vec<String> = files.iter().map(|file| std::fs::read_to_string(folder.join(file)).unwrap()).collect();
+    for file in &files {
+        assert!(readme.contains(&format!("| [{file}]({file}) |")), "{file} is not in experiments/README.md");
+    }
+    let faults: serde_json::Value = serde_json::from_str(out(&chaos(&folder, &["list", "faults", "--output", "json"]))).unwrap();
+    for fault in faults["faults"].as_array().unwrap() {
+        let key = format!("- {}:", fault["name"].as_str().unwrap());
+        assert!(texts.iter().any(|text| text.contains(&key)), "no experiment has {key}");
+    }
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
@@ -5,7 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cluster::{Program, ProgramError};
+use crate::cluster::{self, Capability, Program, ProgramError};
+use crate::experiment::FaultSpec;
+use crate::fault;
 
 use super::{CommandResult, Exit, Output, Streams, write_json};
 
@@ -49,6 +52,8 @@ struct Findings {
     kind: bool,
     /// Whether `--cluster k3d` works here.
     k3d: bool,
+    /// The faults that a kind of cluster cannot have, whatever is installed.
+    faults_refused: BTreeMap<&'static str, Vec<&'static str>>,
     checks: Vec<Check>,
 }
 
@@ -92,6 +97,7 @@ impl Doctor {
             sandbox: checks.iter().all(|check| check.ok || check.needed_for != SANDBOX),
             kind: has("docker") && has("kind"),
             k3d: has("docker") && has("k3d"),
+            faults_refused: faults_refused(),
             checks,
         };
         match self.output {
@@ -100,6 +106,15 @@ impl Doctor {
         }
         Ok(if findings.sandbox { Exit::Pass } else { Exit::Unavailable })
     }
+}
+
+/// The faults that need of a node what a kind of provider cannot do.
+fn faults_refused() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let refused = |capabilities: &[Capability]| {
+        let missing = |spec: &FaultSpec| fault::needs(spec).is_some_and(|need| !capabilities.contains(&need));
+        FaultSpec::all().iter().filter(|spec| missing(spec)).map(FaultSpec::kind).collect()
+    };
+    cluster::capabilities().into_iter().map(|(provider, capabilities)| (provider, refused(capabilities))).collect()
 }
 
 fn text(findings: &Findings, streams: &mut Streams<'_>) -> std::io::Result<()> {
@@ -114,7 +129,11 @@ fn text(findings: &Findings, streams: &mut Streams<'_>) -> std::io::Result<()> {
         }
     }
     let can = |can: bool| if can { "yes" } else { "no" };
-    writeln!(streams.out, "\ncan run on: sandbox {}, kind {}, k3d {}", can(findings.sandbox), can(findings.kind), can(findings.k3d))
+    writeln!(streams.out, "\ncan run on: sandbox {}, kind {}, k3d {}", can(findings.sandbox), can(findings.kind), can(findings.k3d))?;
+    for (provider, refused) in findings.faults_refused.iter().filter(|(_, refused)| !refused.is_empty()) {
+        writeln!(streams.out, "never on {provider}: {}", refused.join(", "))?;
+    }
+    Ok(())
 }
 
 impl Check {

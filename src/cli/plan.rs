@@ -2,7 +2,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cluster;
 use crate::experiment::{self, ClusterRef, Overrides};
+use crate::fault;
 
 use super::{CommandResult, Exit, Output, OverrideArgs, Streams, write_json};
 
@@ -22,7 +24,11 @@ impl PlanArgs {
     pub fn run(self, streams: &mut Streams<'_>) -> CommandResult {
         let mut plan = experiment::load_with(&self.file, &Overrides::from(self.overrides))?;
         plan.cluster.get_or_insert(ClusterRef::Sandbox(None));
-        let outline = experiment::outline(&plan);
+        let mut outline = experiment::outline(&plan);
+        if let Some(provider) = plan.cluster.as_ref().and_then(|cluster| cluster::provider(cluster).ok()) {
+            let refused = fault::refusals(plan.faults.iter().map(|fault| (fault.id.as_str(), &fault.spec)), provider.capabilities());
+            outline.cautions.splice(0..0, refused.into_iter().map(|why| format!("the run will be refused: {why}")));
+        }
         match self.output {
             Output::Text => write!(streams.out, "{outline}")?,
             Output::Json => write_json(streams, &outline)?,

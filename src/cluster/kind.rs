@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
 
-use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, Program, Signal, bare_id};
+use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction, Program, docker_node};
 use crate::model::Provider;
 
 /// An existing kind cluster.
@@ -80,19 +80,15 @@ impl KindProvider {
         Ok(text.split_whitespace().next().map(str::to_owned))
     }
 
-    /// Brings a node's container into a state by a command of Docker's; nothing is done when it is in that state already.
-    async fn to_state(&self, node: &str, state: &str, command: &str) -> Result<(), ClusterError> {
-        if !self.nodes().await?.iter().any(|known| known == node) {
-            return Err(ClusterError::Missing {
-                what: format!("`{node}` is not a node of the kind cluster `{}`", self.name),
-                hint: "kind get nodes".to_owned(),
-            });
+    /// Refuses a node that is not of this cluster: what is done to it is done by its container's name.
+    async fn own_node(&self, node: &str) -> Result<(), ClusterError> {
+        if self.nodes().await?.iter().any(|known| known == node) {
+            return Ok(());
         }
-        let now = Program::new("docker").args(["inspect", "-f", "{{.State.Status}}", node]).output().await?;
-        if now.trim() != state {
-            Program::new("docker").args([command, node]).output().await?;
-        }
-        Ok(())
+        Err(ClusterError::Missing {
+            what: format!("`{node}` is not a node of the kind cluster `{}`", self.name),
+            hint: "kind get nodes".to_owned(),
+        })
     }
 
     async fn load(&self, image: &ImageNeed) -> Result<(), ClusterError> {
@@ -176,33 +172,14 @@ impl ClusterProvider for KindProvider {
     }
 
     fn capabilities(&self) -> &'static [Capability] {
-        &[Capability::SignalContainer, Capability::FreezeNode, Capability::PowerNode]
+        docker_node::CAPABILITIES
     }
 
-    fn signal_container<'a>(
-        &'a self,
-        _client: &'a kube::Client,
-        node: &'a str,
-        container_id: &'a str,
-        signal: Signal,
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+    fn act<'a>(&'a self, _client: &'a kube::Client, node: &'a str, action: &'a NodeAction) -> BoxFuture<'a, Result<String, ClusterError>> {
         Box::pin(async move {
-            Program::new("docker")
-                .args(["exec", node, "ctr", "-n", "k8s.io", "task", "kill", "-s", signal.name(), bare_id(container_id)])
-                .output()
-                .await?;
-            Ok(())
+            self.own_node(node).await?;
+            docker_node::act(node, action).await
         })
-    }
-
-    fn freeze_node<'a>(&'a self, _client: &'a kube::Client, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
-        Box::pin(
-            async move { self.to_state(node, if frozen { "paused" } else { "running" }, if frozen { "pause" } else { "unpause" }).await },
-        )
-    }
-
-    fn power_node<'a>(&'a self, _client: &'a kube::Client, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
-        Box::pin(async move { self.to_state(node, if on { "running" } else { "exited" }, if on { "start" } else { "kill" }).await })
     }
 
     fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>> {

@@ -5,7 +5,9 @@
 
 mod context;
 mod crash_point;
+mod docker_node;
 mod kind;
+mod node_action;
 mod permission;
 mod program;
 mod requests;
@@ -22,10 +24,12 @@ use thiserror::Error;
 
 use crate::experiment::ClusterRef;
 use crate::model::Provider;
+use node_action::unsupported;
 
 pub use context::ContextProvider;
 pub use crash_point::{CRASH_AT, crash_point};
 pub use kind::KindProvider;
+pub use node_action::{Capability, NodeAction, Signal};
 pub use permission::{Permission, Permissions};
 pub use program::{Program, ProgramError};
 pub use sandbox::{SandboxProvider, Standing, StandingState};
@@ -121,62 +125,6 @@ pub struct ClusterRecord {
     pub name: String,
 }
 
-/// What a provider can do to nodes and containers from outside the Kubernetes API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Capability {
-    /// Signals to a container's first process.
-    SignalContainer,
-    /// Freezing a whole node and letting it go on.
-    FreezeNode,
-    /// Cutting a node's power and giving it back.
-    PowerNode,
-}
-
-impl Capability {
-    /// What it is, in words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Capability::SignalContainer => "signals to a container from its node",
-            Capability::FreezeNode => "freezing a node",
-            Capability::PowerNode => "cutting a node's power",
-        }
-    }
-}
-
-/// The signals that faults use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// Ends at once.
-    Kill,
-    /// Stops until continued.
-    Stop,
-    /// Goes on.
-    Continue,
-}
-
-impl Signal {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Signal::Kill => "SIGKILL",
-            Signal::Stop => "SIGSTOP",
-            Signal::Continue => "SIGCONT",
-        }
-    }
-}
-
-fn unsupported(capability: Capability) -> ClusterError {
-    ClusterError::Unsupported {
-        what: format!("this provider has no way of {}", capability.words()),
-        hint: "use a kind cluster: --cluster kind".to_owned(),
-    }
-}
-
-/// The runtime's own id of a container: what follows the scheme.
-fn bare_id(container_id: &str) -> &str {
-    container_id.rsplit("://").next().unwrap_or(container_id)
-}
-
 /// Where a cluster comes from.
 pub trait ClusterProvider: Send + Sync {
     /// Which kind of provider.
@@ -204,28 +152,10 @@ pub trait ClusterProvider: Send + Sync {
         &[]
     }
 
-    /// Sends a signal to a container's first process, from its node: sent from inside its own namespace, the kernel would ignore it.
-    fn signal_container<'a>(
-        &'a self,
-        client: &'a kube::Client,
-        node: &'a str,
-        container_id: &'a str,
-        signal: Signal,
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let _ = (client, node, container_id, signal);
-        Box::pin(async { Err(unsupported(Capability::SignalContainer)) })
-    }
-
-    /// Freezes a node, or lets it go on.
-    fn freeze_node<'a>(&'a self, client: &'a kube::Client, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let _ = (client, node, frozen);
-        Box::pin(async { Err(unsupported(Capability::FreezeNode)) })
-    }
-
-    /// Cuts a node's power, or gives it back.
-    fn power_node<'a>(&'a self, client: &'a kube::Client, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let _ = (client, node, on);
-        Box::pin(async { Err(unsupported(Capability::PowerNode)) })
+    /// Does something on a node, and says what was done. A provider that cannot do it says so in [`ClusterProvider::capabilities`].
+    fn act<'a>(&'a self, client: &'a kube::Client, node: &'a str, action: &'a NodeAction) -> BoxFuture<'a, Result<String, ClusterError>> {
+        let _ = (client, node);
+        Box::pin(async { Err(unsupported(action.needs())) })
     }
 
     /// Ends what [`ClusterProvider::connect`] started, and nothing else.
@@ -245,6 +175,13 @@ pub fn provider(reference: &ClusterRef) -> Result<Arc<dyn ClusterProvider>, Clus
             });
         }
     })
+}
+
+/// What each kind of provider can do to nodes and containers.
+pub fn capabilities() -> [(&'static str, &'static [Capability]); 3] {
+    let context = ContextProvider::new(String::new());
+    let kind = KindProvider::new(String::new());
+    [("sandbox", SandboxProvider::new(None).capabilities()), ("kind", kind.capabilities()), ("context", context.capabilities())]
 }
 
 /// The provider for what a journal recorded.

@@ -12,11 +12,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::context::node_entrances;
-use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, Signal, bare_id};
+use super::node_action::{bare_id, unsupported};
+use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction};
 use crate::model::Provider;
 use crate::target::stand_in;
 
@@ -152,27 +154,20 @@ impl ClusterProvider for SandboxProvider {
         Box::pin(async { Ok(()) })
     }
 
+    /// Volumes of the sandbox are folders of this machine without a size of their own, so none can be filled.
     fn capabilities(&self) -> &'static [Capability] {
-        &[Capability::SignalContainer, Capability::FreezeNode, Capability::PowerNode]
+        &[
+            Capability::SignalContainer,
+            Capability::ExhaustMemory,
+            Capability::FreezeNode,
+            Capability::PowerNode,
+            Capability::StopKubelet,
+            Capability::CutService,
+        ]
     }
 
-    fn signal_container<'a>(
-        &'a self,
-        client: &'a kube::Client,
-        node: &'a str,
-        container_id: &'a str,
-        signal: Signal,
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        let path = format!("/sandbox/v1/nodes/{node}/containers/{}/signal", bare_id(container_id));
-        Box::pin(ask(client, path, serde_json::json!({ "signal": signal.name(), "scope": "main" })))
-    }
-
-    fn freeze_node<'a>(&'a self, client: &'a kube::Client, node: &'a str, frozen: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
-        Box::pin(power(client, node, if frozen { "frozen" } else { "on" }))
-    }
-
-    fn power_node<'a>(&'a self, client: &'a kube::Client, node: &'a str, on: bool) -> BoxFuture<'a, Result<(), ClusterError>> {
-        Box::pin(power(client, node, if on { "on" } else { "off" }))
+    fn act<'a>(&'a self, client: &'a kube::Client, node: &'a str, action: &'a NodeAction) -> BoxFuture<'a, Result<String, ClusterError>> {
+        Box::pin(act(client, node, action))
     }
 
     fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
@@ -196,8 +191,39 @@ async fn ask(client: &kube::Client, path: String, body: serde_json::Value) -> Re
     Ok(())
 }
 
-async fn power(client: &kube::Client, node: &str, state: &str) -> Result<(), ClusterError> {
-    ask(client, format!("/sandbox/v1/nodes/{node}/power"), serde_json::json!({ "state": state })).await
+async fn act(client: &kube::Client, node: &str, action: &NodeAction) -> Result<String, ClusterError> {
+    let container = |id: &str| format!("/sandbox/v1/nodes/{node}/containers/{}/signal", bare_id(id));
+    let (power, cut) = (format!("/sandbox/v1/nodes/{node}/power"), format!("/sandbox/v1/nodes/{node}/cut"));
+    let (path, body, done) = match action {
+        NodeAction::SignalContainer { container_id, signal } => (
+            container(container_id),
+            json!({ "signal": signal.name(), "scope": "main" }),
+            format!("{} to the first process of container {container_id}", signal.name()),
+        ),
+        NodeAction::KillDatabaseProcess { container_id } => (
+            container(container_id),
+            json!({ "signal": "SIGKILL", "scope": "main" }),
+            "SIGKILL to the container's first process: the engines that the sandbox can run have no other".to_owned(),
+        ),
+        NodeAction::ExhaustMemory { container_id } => (
+            container(container_id),
+            json!({ "signal": "SIGKILL", "scope": "group", "reason": "OOMKilled" }),
+            "the sandbox limits no memory: the container was killed by SIGKILL and is reported as OOMKilled".to_owned(),
+        ),
+        NodeAction::Freeze => (power, json!({ "state": "frozen" }), format!("node {node} is frozen")),
+        NodeAction::PowerOff => (power, json!({ "state": "off" }), format!("node {node} is off")),
+        NodeAction::StopKubelet => (power, json!({ "state": "unattended" }), format!("the kubelet of node {node} is silent")),
+        NodeAction::Thaw | NodeAction::PowerOn | NodeAction::StartKubelet => (power, json!({ "state": "on" }), format!("node {node} runs")),
+        NodeAction::CutService { address, port, mark } => (
+            cut,
+            json!({ "mark": mark, "address": address, "port": port }),
+            format!("the Service's proxies pass nothing to {address} port {port}"),
+        ),
+        NodeAction::RestoreService { mark } => (cut, json!({ "mark": mark }), "the Service's proxies pass everything".to_owned()),
+        NodeAction::FillVolume { .. } | NodeAction::EmptyVolume { .. } => return Err(unsupported(action.needs())),
+    };
+    ask(client, path, body).await?;
+    Ok(done)
 }
 
 /// A sandbox that `chaos cluster up` left standing.

@@ -1,10 +1,14 @@
 //! How each fault is written in an experiment file, and what every fault can decide and reveal. Adding a fault adds a row here.
 
+use std::time::Duration;
+
 use crate::model::{Claim, format_duration};
 
 use super::form::{Absent, Key, Kind, Section, Span};
+use super::mistake::At;
 use super::plan::{FaultSpec, Grace};
-use super::reader::Fields;
+use super::reader::{Fields, Log};
+use super::yaml::{Node, Value};
 
 /// One fault as the file knows it.
 pub(super) struct FaultForm {
@@ -81,6 +85,22 @@ pub(super) static FAULTS: &[FaultForm] = &[
         read: |_| FaultSpec::ContainerCrash,
     },
     FaultForm {
+        kind: "process-crash",
+        doc: "Kills the process in the container that serves the database with SIGKILL; where the first process has no child, that one.",
+        parameters: &NONE,
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha1, Claim::Ha3],
+        read: |_| FaultSpec::ProcessCrash,
+    },
+    FaultForm {
+        kind: "oom-kill",
+        doc: "Uses up the container's memory until the kernel ends it; the kubelet reports OOMKilled and starts it again.",
+        parameters: &NONE,
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha1, Claim::Ha3],
+        read: |_| FaultSpec::OomKill,
+    },
+    FaultForm {
         kind: "process-hang",
         doc: "Stops the container's first process with SIGSTOP for a time: connections are accepted and never answered.",
         parameters: lasting!("Parameters of process-hang.", "10s"),
@@ -89,12 +109,68 @@ pub(super) static FAULTS: &[FaultForm] = &[
         read: |parameters| FaultSpec::ProcessHang { lasts: parameters.duration("for").value },
     },
     FaultForm {
+        kind: "service-cut",
+        doc: "Drops what clients send to the pod for a time, while the pod is well and ready.",
+        parameters: lasting!("Parameters of service-cut.", "10s"),
+        reach: "nothing is lost: shows how long clients wait when nobody answers, and whether they come back",
+        decides: &[],
+        read: |parameters| FaultSpec::ServiceCut { lasts: parameters.duration("for").value },
+    },
+    FaultForm {
+        kind: "disk-full",
+        doc: "Fills the claim's volume to its last byte for a time; refused where the volume is not a filesystem of its own.",
+        parameters: lasting!("Parameters of disk-full.", "20s"),
+        reach: "commits that an engine acknowledges although it could not write them",
+        decides: &[],
+        read: |parameters| FaultSpec::DiskFull { lasts: parameters.duration("for").value },
+    },
+    FaultForm {
+        kind: "rollout-restart",
+        doc: "Restarts the pod through its Deployment or StatefulSet, as kubectl rollout restart does.",
+        parameters: &NONE,
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha3],
+        read: |_| FaultSpec::RolloutRestart,
+    },
+    FaultForm {
+        kind: "scale-zero",
+        doc: "Scales the Deployment or StatefulSet to nothing for a time, and back.",
+        parameters: lasting!("Parameters of scale-zero.", "10s"),
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha3],
+        read: |parameters| FaultSpec::ScaleZero { lasts: parameters.duration("for").value },
+    },
+    FaultForm {
+        kind: "node-cordon",
+        doc: "Marks the pod's node unschedulable for a time; what runs there runs on.",
+        parameters: lasting!("Parameters of node-cordon.", "20s"),
+        reach: "nothing is lost: shows that a cordon alone does not disturb clients",
+        decides: &[],
+        read: |parameters| FaultSpec::NodeCordon { lasts: parameters.duration("for").value },
+    },
+    FaultForm {
         kind: "node-drain",
         doc: "Cordons the pod's node and evicts the pod, as kubectl drain does; uncordons it afterwards.",
         parameters: &NONE,
         reach: PAGE_CACHE_KEPT,
         decides: &[Claim::Ha2, Claim::Ha3, Claim::Ha4],
         read: |_| FaultSpec::NodeDrain,
+    },
+    FaultForm {
+        kind: "node-taint",
+        doc: "Gives the pod's node a NoExecute taint until the target serves elsewhere: every pod there that does not tolerate it is removed.",
+        parameters: &NONE,
+        reach: PAGE_CACHE_KEPT,
+        decides: &[Claim::Ha2, Claim::Ha3, Claim::Ha4],
+        read: |_| FaultSpec::NodeTaint,
+    },
+    FaultForm {
+        kind: "kubelet-stop",
+        doc: "Stops the kubelet of the pod's node for a time: the database runs on, and the cluster takes it for lost.",
+        parameters: lasting!("Parameters of kubelet-stop.", "70s"),
+        reach: "nothing is lost: shows how the cluster treats a database that it hears nothing of",
+        decides: &[],
+        read: |parameters| FaultSpec::KubeletStop { lasts: parameters.duration("for").value },
     },
     FaultForm {
         kind: "node-freeze",
@@ -107,14 +183,54 @@ pub(super) static FAULTS: &[FaultForm] = &[
     FaultForm {
         kind: "node-power-off",
         doc: "Cuts the power of the pod's node for a time and gives it back.",
-        parameters: lasting!("Parameters of node-power-off.", "90s"),
+        parameters: &Section {
+            doc: "Parameters of node-power-off.",
+            keys: &[
+                Key {
+                    name: "for",
+                    doc: "How long it lasts before it is healed.",
+                    kind: Kind::Duration(Span::Positive),
+                    absent: Absent::Default("90s"),
+                },
+                Key {
+                    name: "outOfService",
+                    doc: "Whether the node gets the out-of-service taint once it is lost, which lets its pods and volumes go; it stays off until the target serves elsewhere.",
+                    kind: Kind::Switch,
+                    absent: Absent::Default("false"),
+                },
+            ],
+        },
         reach: NODE_LOST,
         decides: &[Claim::Ha1, Claim::Ha3],
-        read: |parameters| FaultSpec::NodePowerOff { lasts: parameters.duration("for").value },
+        read: |parameters| {
+            let out_of_service = parameters.switch("outOfService").value;
+            if out_of_service && let Some(entry) = parameters.entry("for") {
+                let path = format!("{}.for", parameters.path());
+                parameters.note(
+                    entry.key_at,
+                    &path,
+                    "has no effect beside `outOfService: true`: the node stays off until the target serves elsewhere",
+                );
+            }
+            FaultSpec::NodePowerOff { lasts: parameters.duration("for").value, out_of_service }
+        },
     },
 ];
 
 impl FaultSpec {
+    /// Every fault with its default parameters, in the order in which they are listed.
+    pub fn all() -> Vec<FaultSpec> {
+        let log = Log::default();
+        let empty = Node { at: At { line: 1, column: 1 }, value: Value::Mapping(Vec::new()) };
+        let read = |form: &FaultForm| {
+            let parameters = Fields::open(&log, form.parameters, &empty, form.kind, &[]);
+            let spec = (form.read)(&parameters);
+            parameters.close();
+            spec
+        };
+        FAULTS.iter().map(read).collect()
+    }
+
     fn form(&self) -> &'static FaultForm {
         FAULTS.iter().find(|form| form.kind == self.kind()).expect("every fault has a row in the table")
     }
@@ -129,6 +245,15 @@ impl FaultSpec {
             FaultSpec::NodeDrain => "node-drain",
             FaultSpec::NodeFreeze { .. } => "node-freeze",
             FaultSpec::NodePowerOff { .. } => "node-power-off",
+            FaultSpec::KubeletStop { .. } => "kubelet-stop",
+            FaultSpec::NodeTaint => "node-taint",
+            FaultSpec::NodeCordon { .. } => "node-cordon",
+            FaultSpec::ProcessCrash => "process-crash",
+            FaultSpec::OomKill => "oom-kill",
+            FaultSpec::ServiceCut { .. } => "service-cut",
+            FaultSpec::DiskFull { .. } => "disk-full",
+            FaultSpec::RolloutRestart => "rollout-restart",
+            FaultSpec::ScaleZero { .. } => "scale-zero",
         }
     }
 
@@ -140,7 +265,11 @@ impl FaultSpec {
     /// The claims that it can decide, in order.
     pub fn decides(&self) -> Vec<Claim> {
         let mut claims = DECIDED_BY_ALL.to_vec();
-        claims.extend(self.form().decides);
+        match self {
+            // The pod is replaced on another node, in place of being started again on its own.
+            FaultSpec::NodePowerOff { out_of_service: true, .. } => claims.extend([Claim::Ha2, Claim::Ha3, Claim::Ha4]),
+            _ => claims.extend(self.form().decides),
+        }
         claims.sort_unstable();
         claims
     }
@@ -148,42 +277,80 @@ impl FaultSpec {
     /// What it is aimed at, in words.
     pub fn aim(&self) -> &'static str {
         match self {
-            FaultSpec::PodKill { .. } | FaultSpec::PodEvict => "the pod of the target",
-            FaultSpec::ContainerCrash | FaultSpec::ProcessHang { .. } => "the database container",
-            FaultSpec::NodeDrain | FaultSpec::NodeFreeze { .. } | FaultSpec::NodePowerOff { .. } => "the node that runs the pod",
+            FaultSpec::PodKill { .. } | FaultSpec::PodEvict | FaultSpec::RolloutRestart | FaultSpec::ServiceCut { .. } => {
+                "the pod of the target"
+            }
+            FaultSpec::ContainerCrash | FaultSpec::ProcessCrash | FaultSpec::OomKill | FaultSpec::ProcessHang { .. } => {
+                "the database container"
+            }
+            FaultSpec::DiskFull { .. } => "the volume of the database container",
+            FaultSpec::ScaleZero { .. } => "the controller of the pod",
+            FaultSpec::NodeDrain | FaultSpec::NodeTaint | FaultSpec::NodeCordon { .. } => "the node that runs the pod",
+            FaultSpec::NodeFreeze { .. } | FaultSpec::NodePowerOff { .. } | FaultSpec::KubeletStop { .. } => "the node that runs the pod",
         }
     }
 
     /// What happens to a node, which others may use as well.
     pub fn touches_node(&self) -> Option<&'static str> {
         match self {
-            FaultSpec::PodKill { .. } | FaultSpec::PodEvict | FaultSpec::ContainerCrash | FaultSpec::ProcessHang { .. } => None,
-            FaultSpec::NodeDrain => Some("cordoned, and uncordoned afterwards"),
+            FaultSpec::PodKill { .. } | FaultSpec::PodEvict | FaultSpec::RolloutRestart | FaultSpec::ScaleZero { .. } => None,
+            FaultSpec::ContainerCrash | FaultSpec::ProcessCrash | FaultSpec::OomKill | FaultSpec::ProcessHang { .. } => None,
+            FaultSpec::DiskFull { .. } => None,
+            FaultSpec::ServiceCut { .. } => Some("a rule drops what is forwarded to the pod, and is removed afterwards"),
+            FaultSpec::NodeDrain | FaultSpec::NodeCordon { .. } => Some("cordoned, and uncordoned afterwards"),
+            FaultSpec::NodeTaint => Some("tainted NoExecute, so that every pod without a toleration leaves it, and untainted afterwards"),
             FaultSpec::NodeFreeze { .. } => Some("frozen with everything on it, and set going again"),
-            FaultSpec::NodePowerOff { .. } => Some("switched off with everything on it, and on again"),
+            FaultSpec::NodePowerOff { out_of_service: false, .. } => Some("switched off with everything on it, and on again"),
+            FaultSpec::NodePowerOff { .. } => Some(
+                "switched off with everything on it and tainted out-of-service, and on again and untainted when the target serves elsewhere",
+            ),
+            FaultSpec::KubeletStop { .. } => Some("its kubelet stopped, and started again"),
         }
+    }
+
+    /// Whether the node itself is taken away from its pods, so that it counts among the nodes that may be unavailable.
+    pub fn takes_node(&self) -> bool {
+        self.touches_node().is_some() && !matches!(self, FaultSpec::ServiceCut { .. })
     }
 
     /// The grace period with which it has the pod deleted, where it does.
     pub fn deletes_pod_with(&self) -> Option<Grace> {
         match self {
             FaultSpec::PodKill { grace } => Some(*grace),
-            FaultSpec::PodEvict | FaultSpec::NodeDrain => Some(Grace::Pod),
-            FaultSpec::ContainerCrash | FaultSpec::ProcessHang { .. } | FaultSpec::NodeFreeze { .. } | FaultSpec::NodePowerOff { .. } => {
-                None
-            }
+            FaultSpec::PodEvict | FaultSpec::NodeDrain | FaultSpec::NodeTaint => Some(Grace::Pod),
+            // Both wait for the old pod to be gone: a restart because the strategy is Recreate, a scale because it takes a person to scale back.
+            FaultSpec::RolloutRestart | FaultSpec::ScaleZero { .. } => None,
+            FaultSpec::ContainerCrash | FaultSpec::ProcessCrash | FaultSpec::OomKill | FaultSpec::ProcessHang { .. } => None,
+            FaultSpec::ServiceCut { .. } | FaultSpec::DiskFull { .. } | FaultSpec::NodeCordon { .. } => None,
+            FaultSpec::NodeFreeze { .. } | FaultSpec::NodePowerOff { .. } | FaultSpec::KubeletStop { .. } => None,
+        }
+    }
+
+    /// How long it lasts before it is healed, where it lasts.
+    fn lasts(&self) -> Option<Duration> {
+        match self {
+            FaultSpec::PodKill { .. } | FaultSpec::PodEvict | FaultSpec::RolloutRestart => None,
+            FaultSpec::ContainerCrash | FaultSpec::ProcessCrash | FaultSpec::OomKill => None,
+            FaultSpec::NodeDrain | FaultSpec::NodeTaint | FaultSpec::NodePowerOff { out_of_service: true, .. } => None,
+            FaultSpec::ProcessHang { lasts }
+            | FaultSpec::ServiceCut { lasts }
+            | FaultSpec::DiskFull { lasts }
+            | FaultSpec::ScaleZero { lasts }
+            | FaultSpec::NodeCordon { lasts }
+            | FaultSpec::NodeFreeze { lasts }
+            | FaultSpec::NodePowerOff { lasts, out_of_service: false }
+            | FaultSpec::KubeletStop { lasts } => Some(*lasts),
         }
     }
 
     /// Its parameters as keys and values of the file.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
-        match self {
-            FaultSpec::PodKill { grace } => vec![("grace", grace.to_string())],
-            FaultSpec::PodEvict | FaultSpec::ContainerCrash | FaultSpec::NodeDrain => Vec::new(),
-            FaultSpec::ProcessHang { lasts } | FaultSpec::NodeFreeze { lasts } | FaultSpec::NodePowerOff { lasts } => {
-                vec![("for", format_duration(*lasts))]
-            }
-        }
+        let own = match self {
+            FaultSpec::PodKill { grace } => Some(("grace", grace.to_string())),
+            FaultSpec::NodePowerOff { out_of_service: true, .. } => Some(("outOfService", "true".to_owned())),
+            _ => None,
+        };
+        own.into_iter().chain(self.lasts().map(|lasts| ("for", format_duration(lasts)))).collect()
     }
 
     /// Its parameters in words, such as `grace 0s`.

@@ -55,6 +55,14 @@ fn overlap_words() -> Vec<Word> {
     ]
 }
 
+/// From when the times of a fault count.
+fn after_words() -> Vec<Word> {
+    vec![
+        Word { id: "start", meaning: "From the start of the fault phase." },
+        Word { id: "recovered", meaning: "From the recovery of the injection before, whichever fault that was." },
+    ]
+}
+
 /// What a key holds.
 pub(super) enum Kind {
     /// An RFC 1123 label.
@@ -259,6 +267,18 @@ pub(super) static SCHEDULE: Section = Section {
             "When, from the start of the fault phase. Left out: 10 s, or 30 s after the last injection of the faults above.",
             Kind::Duration(Span::AnyLength),
             Absent::Nothing,
+        ),
+        key(
+            "after",
+            "What `at` and `every` count from: the start of the fault phase, or the recovery of the injection before.",
+            Kind::Choice(after_words),
+            Absent::Default("start"),
+        ),
+        key(
+            "jitter",
+            "Each injection is due up to this much later, by a draw from the seed: the same seed gives the same times.",
+            Kind::Duration(Span::AnyLength),
+            Absent::Default("0s"),
         ),
         key("repeat", "How often it is injected.", Kind::Integer { least: 1, most: INJECTIONS_MAX }, Absent::Default("1")),
         key(

@@ -63,8 +63,13 @@ pub struct Injection {
     pub fault: String,
     /// What it is aimed at.
     pub target: String,
-    /// When it is due, in ms from the start of the load.
+    /// When it is due, in ms from the start of the load; the earliest, where it waits for a recovery.
     pub due_ms: u64,
+    /// How long after the recovery of the injection before it, in ms, where it waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_recovery_ms: Option<u64>,
+    /// It is due up to this much later, in ms, by a draw from the seed.
+    pub jitter_ms: u64,
     /// How long recovery is awaited, in ms.
     pub recover_within_ms: u64,
 }
@@ -89,6 +94,8 @@ pub fn outline(plan: &Plan) -> Outline {
                 fault: in_words(&fault.spec),
                 target: fault.spec.aim().to_owned(),
                 due_ms: ms(plan.workload.warm_up + fault.at),
+                after_recovery_ms: fault.after_recovery.map(ms),
+                jitter_ms: ms(fault.jitter),
                 recover_within_ms: ms(fault.recover_within),
             })
             .collect(),
@@ -288,12 +295,18 @@ impl fmt::Display for Outline {
         for touched in &self.touches {
             writeln!(f, "  {touched}")?;
         }
-        writeln!(f, "\nInjections, from the start of the load:")?;
+        writeln!(f, "\nInjections, from the start of the load, or (+) from the recovery of the one before:")?;
         for injection in &self.schedule {
+            let mut due = match injection.after_recovery_ms {
+                Some(pause) => format!("+{}", duration(pause)),
+                None => duration(injection.due_ms),
+            };
+            if injection.jitter_ms > 0 {
+                due = format!("{due}…{}", duration(injection.after_recovery_ms.unwrap_or(injection.due_ms) + injection.jitter_ms));
+            }
             writeln!(
                 f,
-                "  {:>8}  {}: {}, aimed at {}, recovery within {}",
-                duration(injection.due_ms),
+                "  {due:>8}  {}: {}, aimed at {}, recovery within {}",
                 injection.id,
                 injection.fault,
                 injection.target,

@@ -171,8 +171,13 @@ pub struct PlannedFault {
     pub id: String,
     /// What is injected.
     pub spec: FaultSpec,
-    /// When, from the start of the fault phase. A fault waits for the recovery of the one before it.
+    /// When, from the start of the fault phase. A fault waits for the recovery of the one before it. With [`PlannedFault::after_recovery`] this is the
+    /// earliest that it can be.
     pub at: Duration,
+    /// How long after the recovery of the injection before it, where that is what it waits for.
+    pub after_recovery: Option<Duration>,
+    /// It is due up to this much later, by a draw from the run's seed.
+    pub jitter: Duration,
     /// How long recovery is awaited.
     pub recover_within: Duration,
 }
@@ -203,6 +208,41 @@ pub enum FaultSpec {
     },
     /// Cuts the power of the pod's node.
     NodePowerOff {
+        /// How long.
+        lasts: Duration,
+        /// Declares it out of service once it is lost. It stays off until the target serves elsewhere, however long that takes.
+        out_of_service: bool,
+    },
+    /// Stops the kubelet of the pod's node.
+    KubeletStop {
+        /// How long.
+        lasts: Duration,
+    },
+    /// Taints the pod's node, so that the pod is removed from it.
+    NodeTaint,
+    /// Cordons the pod's node.
+    NodeCordon {
+        /// How long.
+        lasts: Duration,
+    },
+    /// SIGKILL to the process in the container that serves the database.
+    ProcessCrash,
+    /// The kernel's out-of-memory killer ends the container.
+    OomKill,
+    /// Drops what clients send to the pod.
+    ServiceCut {
+        /// How long.
+        lasts: Duration,
+    },
+    /// Fills the claim's volume.
+    DiskFull {
+        /// How long.
+        lasts: Duration,
+    },
+    /// Restarts the pod through its controller.
+    RolloutRestart,
+    /// Scales the controller to nothing and back.
+    ScaleZero {
         /// How long.
         lasts: Duration,
     },

@@ -82,6 +82,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The mapping's own path.
+    /// Notes a mistake that the table cannot know of.
+    pub fn note(&self, at: At, path: &str, what: impl Into<String>) {
+        self.log.note(at, path, what);
+    }
+
+    /// Where it stands.
     pub fn path(&self) -> &str {
         &self.path
     }

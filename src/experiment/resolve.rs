@@ -146,14 +146,39 @@ struct FaultEntry {
     at_given: bool,
     repeat: u64,
     every: Duration,
+    /// When the last injection above is due, where this one's times count from its recovery.
+    follows: Option<Duration>,
+    jitter: Duration,
     recover_within: Duration,
 }
 
 impl FaultEntry {
-    /// When its last injection is due.
+    /// When its first injection is due at the earliest.
+    fn first(&self) -> Duration {
+        self.follows.unwrap_or_default().saturating_add(self.at.value)
+    }
+
+    /// When its last injection is due at the earliest, but for the jitter.
     fn last(&self) -> Duration {
         let gaps = u32::try_from(self.repeat.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.at.value.saturating_add(self.every.saturating_mul(gaps))
+        self.first().saturating_add(self.every.saturating_mul(gaps))
+    }
+
+    /// Its injections in order. Those of an entry that follows another wait for the recovery of the one before.
+    fn injections(&self) -> impl Iterator<Item = PlannedFault> {
+        // The bound was noted as a mistake; expanding more would only cost memory.
+        (0..self.repeat.min(INJECTIONS_MAX)).map(|repeat| {
+            let gaps = u32::try_from(repeat).unwrap_or(u32::MAX);
+            let pause = if repeat == 0 { self.at.value } else { self.every };
+            PlannedFault {
+                id: String::new(),
+                spec: self.spec.clone(),
+                at: self.first().saturating_add(self.every.saturating_mul(gaps)),
+                after_recovery: self.follows.map(|_| pause),
+                jitter: self.jitter,
+                recover_within: self.recover_within,
+            }
+        })
     }
 }
 
@@ -176,9 +201,8 @@ fn faults(log: &Log, top: &Fields<'_>) -> (Vec<FaultEntry>, bool) {
     let mut sound = true;
     let mut injections = 0;
     for (index, item) in items.iter().enumerate() {
-        let after = entries.iter().map(FaultEntry::last).max();
-        let default_at = after.map_or(FIRST_AT, |last| last.saturating_add(EVERY));
-        match fault(log, item, &format!("faults[{index}]"), default_at) {
+        let above = Above { latest: entries.iter().map(FaultEntry::last).max(), last: entries.last().map(FaultEntry::last) };
+        match fault(log, item, &format!("faults[{index}]"), &above) {
             Some(entry) => {
                 let before = injections;
                 injections += entry.repeat;
@@ -208,7 +232,15 @@ fn faults(log: &Log, top: &Fields<'_>) -> (Vec<FaultEntry>, bool) {
     (entries, sound)
 }
 
-fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<FaultEntry> {
+/// When the injections of the faults above are due.
+struct Above {
+    /// The latest of them all.
+    latest: Option<Duration>,
+    /// The last of the item right above.
+    last: Option<Duration>,
+}
+
+fn fault(log: &Log, item: &Node, path: &str, above: &Above) -> Option<FaultEntry> {
     let kinds: Vec<&str> = FAULTS.iter().map(|form| form.kind).collect();
     let Value::Mapping(keys) = &item.value else {
         log.note(
@@ -243,6 +275,8 @@ fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<Fau
     let repeat = fields.integer("repeat");
     let every = fields.maybe_duration("every");
     let recover_within = fields.duration("recoverWithin").value;
+    let after_recovery = fields.choice_word("after").value == "recovered";
+    let jitter = fields.duration("jitter").value;
     fields.close();
     if let Some(every) = &every
         && repeat.sound
@@ -266,11 +300,19 @@ fn fault(log: &Log, item: &Node, path: &str, default_at: Duration) -> Option<Fau
     let spec = (form.read)(&parameters);
     parameters.close();
     let at_given = given.as_ref().is_some_and(|at| at.sound);
+    // The first injection of all has none before it, so its times count from the start either way.
+    let follows = above.last.filter(|_| after_recovery);
+    let default_at = match (follows, above.latest) {
+        (Some(_), _) => EVERY,
+        (None, Some(latest)) => latest.saturating_add(EVERY),
+        (None, None) => FIRST_AT,
+    };
     let at = match given {
         Some(at) => at,
         None => Field { value: default_at, at: entry.key_at, path: path.to_owned(), sound: true },
     };
-    Some(FaultEntry { spec, at, at_given, repeat: repeat.value, every: every.map_or(EVERY, |every| every.value), recover_within })
+    let every = every.map_or(EVERY, |every| every.value);
+    Some(FaultEntry { spec, at, at_given, repeat: repeat.value, every, follows, jitter, recover_within })
 }
 
 /// A fault by its word and its parameters, as a command line names them.
@@ -308,7 +350,7 @@ fn unknown_fault_key(key: &str, kinds: &[&str]) -> String {
 }
 
 fn duration(log: &Log, top: &Fields<'_>, entries: &[FaultEntry]) -> Duration {
-    let last = entries.iter().map(FaultEntry::last).max().unwrap_or_default();
+    let last = entries.iter().map(|entry| entry.last().saturating_add(entry.jitter)).max().unwrap_or_default();
     let Some(duration) = top.maybe_duration("duration") else {
         return last.saturating_add(TAIL);
     };
@@ -379,22 +421,17 @@ fn blast_radius(fields: Fields<'_>) -> BlastRadius {
     radius
 }
 
-/// Expands repeats and numbers the injections of each kind in order of time.
+/// Expands repeats and numbers the injections of each kind in their order: by time, and what follows an injection right behind it.
 fn schedule(entries: &mut [FaultEntry]) -> Vec<PlannedFault> {
-    let mut faults: Vec<PlannedFault> = Vec::new();
-    for entry in entries {
-        // The bound was noted as a mistake; expanding more would only cost memory.
-        for repeat in 0..entry.repeat.min(INJECTIONS_MAX) {
-            let gaps = u32::try_from(repeat).unwrap_or(u32::MAX);
-            faults.push(PlannedFault {
-                id: String::new(),
-                spec: entry.spec.clone(),
-                at: entry.at.value.saturating_add(entry.every.saturating_mul(gaps)),
-                recover_within: entry.recover_within,
-            });
+    let mut chains: Vec<Vec<PlannedFault>> = Vec::new();
+    for fault in entries.iter().flat_map(FaultEntry::injections) {
+        match chains.last_mut() {
+            Some(chain) if fault.after_recovery.is_some() => chain.push(fault),
+            _ => chains.push(vec![fault]),
         }
     }
-    faults.sort_by_key(|fault| fault.at);
+    chains.sort_by_key(|chain| chain.first().map(|head| head.at));
+    let mut faults: Vec<PlannedFault> = chains.into_iter().flatten().collect();
     let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
     for fault in &mut faults {
         let number = numbers.entry(fault.spec.kind()).or_default();

@@ -178,7 +178,7 @@ expect:
             "5:3: target.controler: unknown key `controler`, did you mean `controller`? expected engine, image, controller, storage, grace, readyWithin, service, tls, ignoreSigterm or sabotage",
             "7:9: workload.rate: `200` has no unit, expected a rate such as 200/s or 30/m",
             "8:12: workload.clients: is `0`, expected a whole number from 1 to 1000",
-            "10:5: faults[0].pod-kil: unknown fault or key `pod-kil`, did you mean `pod-kill`? expected a fault (pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off) and at, repeat, every, recoverWithin",
+            "10:5: faults[0].pod-kil: unknown fault or key `pod-kil`, did you mean `pod-kill`? expected a fault (pod-kill, pod-evict, container-crash, process-crash, oom-kill, process-hang, service-cut, disk-full, rollout-restart, scale-zero, node-cordon, node-drain, node-taint, kubelet-stop, node-freeze, node-power-off) and at, after, jitter, repeat, every, recoverWithin",
             "11:24: faults[1].pod-kill.grace: is `1.5s`, expected whole seconds, since Kubernetes counts grace periods so",
             "12:13: faults[1].repeat: is `three`, expected a whole number from 1 to 1000",
             "14:12: expect.claims[0]: unknown value `HA-9`, expected HA-1, HA-2, HA-3, HA-4, HA-5, HA-6 or HA-7",
@@ -277,13 +277,13 @@ fn an_item_of_faults_names_one_fault() {
     assert_eq!(
         with("- at: 5s"),
         [
-            "5:5: faults[0]: names no fault, expected one of pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off"
+            "5:5: faults[0]: names no fault, expected one of pod-kill, pod-evict, container-crash, process-crash, oom-kill, process-hang, service-cut, disk-full, rollout-restart, scale-zero, node-cordon, node-drain, node-taint, kubelet-stop, node-freeze, node-power-off"
         ]
     );
     assert_eq!(
         with("- node-melt:"),
         [
-            "5:5: faults[0].node-melt: unknown fault or key `node-melt`, expected a fault (pod-kill, pod-evict, container-crash, process-hang, node-drain, node-freeze, node-power-off) and at, repeat, every, recoverWithin"
+            "5:5: faults[0].node-melt: unknown fault or key `node-melt`, expected a fault (pod-kill, pod-evict, container-crash, process-crash, oom-kill, process-hang, service-cut, disk-full, rollout-restart, scale-zero, node-cordon, node-drain, node-taint, kubelet-stop, node-freeze, node-power-off) and at, after, jitter, repeat, every, recoverWithin"
         ]
     );
     assert_eq!(with("- pod-kill: 0s"), ["5:15: faults[0].pod-kill: is a single value, expected a mapping with the keys grace"]);
@@ -501,21 +501,61 @@ prop_compose! {
     }
 }
 
+#[test]
+fn what_follows_a_recovery_stays_behind_the_injection_that_it_follows() {
+    let text = "name: x\ntarget: { engine: tds-sqlite }\nfaults:\n  - container-crash:\n    after: recovered\n    at: 10s\n  - pod-kill:\n    after: recovered\n    at: 5s\n    \
+                jitter: 3s\n    repeat: 2\n    every: 20s\n  - pod-evict:\n    at: 12s\n";
+    let plan = parse("x.yaml", text).unwrap();
+    let s = Duration::from_secs;
+    let schedule: Vec<_> = plan.faults.iter().map(|fault| (fault.id.as_str(), fault.at, fault.after_recovery, fault.jitter)).collect();
+    assert_eq!(
+        schedule,
+        [
+            ("container-crash-1", s(10), None, s(0)),
+            ("pod-kill-1", s(15), Some(s(5)), s(3)),
+            ("pod-kill-2", s(35), Some(s(20)), s(3)),
+            ("pod-evict-1", s(12), None, s(0)),
+        ]
+    );
+    assert_eq!(plan.duration, s(35 + 3 + 10), "the last injection with its jitter, and the baseline after it");
+    assert_eq!(parse("written.yaml", &to_yaml(&plan)).unwrap(), plan);
+}
+
+#[test]
+fn a_node_that_stays_off_until_the_target_is_elsewhere_has_no_time_of_its_own() {
+    let parsed = |parameters: &str| {
+        let text = format!("name: x\ntarget: {{ engine: tds-sqlite }}\nfaults:\n  - node-power-off: {{ {parameters} }}\n");
+        parse("x.yaml", &text).map_err(|mistakes| mistakes.to_string())
+    };
+    let plan = parsed("outOfService: true").unwrap();
+    assert!(plan.expect.claims.contains(&Claim::Ha4) && !plan.expect.claims.contains(&Claim::Ha1));
+    assert_eq!(parse("written.yaml", &to_yaml(&plan)).unwrap(), plan);
+    let mistake = parsed("for: 10s, outOfService: true").unwrap_err();
+    assert!(mistake.contains("node-power-off.for: has no effect beside `outOfService: true`"), "{mistake}");
+    assert!(parsed("for: 10s, outOfService: false").is_ok());
+}
+
 fn schedules() -> impl Strategy<Value = Vec<PlannedFault>> {
-    let fault = (prop::option::of(0u64..3_600), duration_within(0), duration_within(1));
+    let fault = (prop::option::of(0u64..3_600), duration_within(0), duration_within(1), any::<bool>(), duration_within(0));
     prop::collection::vec(fault, 1..20).prop_map(|faults| {
         let mut faults: Vec<PlannedFault> = faults
             .into_iter()
-            .map(|(grace_s, at, recover_within)| PlannedFault {
+            .map(|(grace_s, at, recover_within, follows, jitter)| PlannedFault {
                 id: String::new(),
                 spec: FaultSpec::PodKill { grace: grace_s.map_or(Grace::Pod, |s| Grace::Of(Duration::from_secs(s))) },
                 at,
+                after_recovery: follows.then_some(Duration::ZERO),
+                jitter,
                 recover_within,
             })
             .collect();
         faults.sort_by_key(|fault| fault.at);
+        let mut before: Option<Duration> = None;
         for (index, fault) in faults.iter_mut().enumerate() {
             fault.id = format!("pod-kill-{}", index + 1);
+            // What follows another tells its time as a pause.
+            fault.after_recovery = before.filter(|_| fault.after_recovery.is_some()).map(|before| fault.at - before);
+            before = Some(fault.at);
         }
         faults
     })

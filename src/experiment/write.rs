@@ -90,7 +90,13 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
         for (key, value) in fault.spec.parameters() {
             writeln!(to, "      {key}: {value}")?;
         }
-        writeln!(to, "    at: {}", format_duration(fault.at))?;
+        match fault.after_recovery {
+            Some(pause) => writeln!(to, "    after: recovered\n    at: {}", format_duration(pause))?,
+            None => writeln!(to, "    at: {}", format_duration(fault.at))?,
+        }
+        if !fault.jitter.is_zero() {
+            writeln!(to, "    jitter: {}", format_duration(fault.jitter))?;
+        }
         writeln!(to, "    recoverWithin: {}", format_duration(fault.recover_within))?;
     }
     let expect = &plan.expect;

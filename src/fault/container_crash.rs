@@ -1,34 +1,66 @@
-//! SIGKILL to the container's first process, sent from the node.
+//! The database container ends and the kubelet starts it again in the same pod: that is what tells a crash from the loss of a pod.
 //!
-//! The pod stays, the kubelet starts the container again in it: that is what tells a crash from the loss of a pod.
+//! It ends by a signal to its first process, by a signal to the process in it that serves the database, or because its memory is used up.
 
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 use super::journal::Undo;
-use super::{Attestation, Fault, FaultError, Site, container_of, serving_container};
-use crate::cluster::Signal;
-use crate::model::{ContainerState, FaultTarget};
+use super::{Attestation, Fault, FaultError, Site, act, container_of, serving_container};
+use crate::cluster::{NodeAction, Signal};
+use crate::model::{ContainerState, FaultTarget, TerminatedSeen};
 use crate::target::TargetState;
 
-/// SIGKILL to the container's first process.
+/// How the container is brought to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContainerCrash;
+pub enum CrashBy {
+    /// SIGKILL to its first process.
+    Signal,
+    /// SIGKILL to the process that serves the database, which the first process may survive for a moment.
+    DatabaseProcess,
+    /// The kernel's out-of-memory killer.
+    Memory,
+}
+
+/// The database container crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerCrash {
+    /// How.
+    pub by: CrashBy,
+}
+
+impl ContainerCrash {
+    /// Whether an end of the container is the one that this fault brings about.
+    fn explains(self, end: &TerminatedSeen) -> bool {
+        match self.by {
+            CrashBy::Signal => end.exit_code == 137,
+            // The first process decides with which code it follows the one that it lost.
+            CrashBy::DatabaseProcess => true,
+            CrashBy::Memory => end.reason == "OOMKilled",
+        }
+    }
+}
 
 impl Fault for ContainerCrash {
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>> {
         Box::pin(async { serving_container(site) })
     }
 
-    fn undo(&self, _target: &FaultTarget) -> Undo {
+    fn undo(&self, _site: &Site, _target: &FaultTarget) -> Undo {
         Undo::Nothing { why: "the kubelet starts the container again".to_owned() }
     }
 
-    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<(), FaultError>> {
+    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
         Box::pin(async move {
             // A container id names one instance for ever, so a container that was replaced meanwhile cannot be hit.
-            Ok(site.provider.signal_container(&site.client, &target.node, &target.uid, Signal::Kill).await?)
+            let container_id = target.uid.clone();
+            let action = match self.by {
+                CrashBy::Signal => NodeAction::SignalContainer { container_id, signal: Signal::Kill },
+                CrashBy::DatabaseProcess => NodeAction::KillDatabaseProcess { container_id },
+                CrashBy::Memory => NodeAction::ExhaustMemory { container_id },
+            };
+            Ok(vec![act(site, &target.node, &action).await?])
         })
     }
 
@@ -56,7 +88,7 @@ impl Fault for ContainerCrash {
                         pod.uid,
                         container.restarts
                     ));
-                    attestation.attested = last.exit_code == 137;
+                    attestation.attested = self.explains(last);
                 }
                 Err(error) => attestation.evidence.push(error.to_string()),
             }

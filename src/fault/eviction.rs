@@ -9,6 +9,7 @@ use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, attest_replaced, serving_pod};
 use crate::cluster::{Permission, Typed};
+use crate::experiment::Controller;
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
@@ -47,7 +48,7 @@ pub(super) async fn evict(site: &Site, namespace: &str, name: &str, uid: &str) -
 pub struct PodEvict;
 
 impl Fault for PodEvict {
-    fn permissions(&self) -> &'static [Permission] {
+    fn permissions(&self, _controller: Controller) -> &'static [Permission] {
         &[EVICT]
     }
 
@@ -55,12 +56,12 @@ impl Fault for PodEvict {
         Box::pin(async { serving_pod(site) })
     }
 
-    fn undo(&self, _target: &FaultTarget) -> Undo {
+    fn undo(&self, _site: &Site, _target: &FaultTarget) -> Undo {
         Undo::Nothing { why: "the pod's controller replaces it".to_owned() }
     }
 
-    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<(), FaultError>> {
-        Box::pin(evict(site, &site.names.namespace, &target.name, &target.uid))
+    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
+        Box::pin(async { evict(site, &site.names.namespace, &target.name, &target.uid).await.map(|()| Vec::new()) })
     }
 
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation> {

@@ -51,6 +51,52 @@ pub enum Undo {
         /// Its name.
         node: String,
     },
+    /// Give a node its power back, and remove this run's taints from it.
+    ReturnNode {
+        /// Its name.
+        node: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Remove this run's taints from a node.
+    Untaint {
+        /// Its name.
+        node: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Start a node's kubelet.
+    StartKubelet {
+        /// Its name.
+        node: String,
+    },
+    /// Let what clients send reach a pod again.
+    RestoreService {
+        /// Where the pod runs.
+        node: String,
+        /// What marks the rules.
+        mark: String,
+    },
+    /// Remove what fills a volume.
+    EmptyVolume {
+        /// Where it is mounted: the node.
+        node: String,
+        /// Where it is mounted: the path in containers.
+        path: String,
+        /// What marks the file.
+        mark: String,
+    },
+    /// Give a controller its replicas back, if this run took them.
+    ScaleBack {
+        /// `Deployment` or `StatefulSet`.
+        kind: String,
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
 }
 
 /// One line of the journal.

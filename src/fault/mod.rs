@@ -5,12 +5,21 @@
 
 mod blast_radius;
 mod container_crash;
+mod controller;
+mod disk_full;
 mod eviction;
 pub mod journal;
+mod marks;
+mod node_cordon;
 mod node_drain;
+mod node_loss;
 mod node_outage;
+mod node_taint;
 mod pod_kill;
 mod process_hang;
+mod rollout_restart;
+mod scale_zero;
+mod service_cut;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,19 +29,28 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 use thiserror::Error;
 
-use crate::cluster::{Capability, ClusterError, ClusterProvider, Permission, Typed};
-use crate::experiment::{BlastRadius, FaultSpec};
+use crate::cluster::{Capability, ClusterError, ClusterProvider, NodeAction, Permission, Typed};
+use crate::experiment::{BlastRadius, Controller, FaultSpec};
 use crate::model::{ContainerSeen, FaultTarget, OwnerSeen, PodSeen};
-use crate::sql;
+use crate::sql::{self, Deadlines, Session};
 use crate::target::{Names, NotSeen, TargetState, Watch};
 
 pub use blast_radius::BLAST_RADIUS_PERMISSIONS;
-pub use container_crash::ContainerCrash;
+pub use container_crash::{ContainerCrash, CrashBy};
+pub use controller::scale_back;
+pub use disk_full::DiskFull;
 pub use eviction::PodEvict;
-pub use node_drain::{LEAK_CHECK_PERMISSIONS, NodeDrain, cordoned_by, uncordon};
+pub use marks::{LEAK_CHECK_PERMISSIONS, marked_by, run_mark, uncordon, untaint};
+pub use node_cordon::NodeCordon;
+pub use node_drain::NodeDrain;
+pub use node_loss::NodeLoss;
 pub use node_outage::{NodeOutage, Outage};
+pub use node_taint::NodeTaint;
 pub use pod_kill::PodKill;
 pub use process_hang::ProcessHang;
+pub use rollout_restart::RolloutRestart;
+pub use scale_zero::ScaleZero;
+pub use service_cut::ServiceCut;
 
 use journal::Undo;
 
@@ -91,8 +109,9 @@ pub trait Fault: Send + Sync {
     /// Resolves the target as it is now. Called right before [`Fault::inject`].
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>>;
 
-    /// What it asks of the API server beside what every run asks.
-    fn permissions(&self) -> &'static [Permission] {
+    /// What it asks of the API server beside what every run asks, for a target with this controller.
+    fn permissions(&self, controller: Controller) -> &'static [Permission] {
+        let _ = controller;
         &[]
     }
 
@@ -102,13 +121,19 @@ pub trait Fault: Send + Sync {
     }
 
     /// What undoes the mutation; goes into the journal before it.
-    fn undo(&self, target: &FaultTarget) -> Undo;
+    fn undo(&self, site: &Site, target: &FaultTarget) -> Undo;
 
-    /// Makes the mutation.
-    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<(), FaultError>>;
+    /// Makes the mutation, and says what was done, one fact a line; often that is nothing that the fault's name does not say.
+    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>>;
 
     /// Gathers evidence that it took effect, until that is certain or `within` is over.
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation>;
+
+    /// What an operator does to help the cluster, once the fault was seen to take effect; says what was done. [`Fault::undo`] covers it. Mostly nothing.
+    fn intervene<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
+        let _ = (site, target);
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// How long the fault lasts before it is healed. `None`: the target recovers by itself, and is healed after that.
     fn lasts(&self) -> Option<Duration> {
@@ -124,21 +149,31 @@ pub trait Fault: Send + Sync {
 
 /// The fault for a plan's entry.
 pub fn fault(spec: &FaultSpec) -> Box<dyn Fault> {
-    match spec {
-        FaultSpec::PodKill { grace } => Box::new(PodKill { grace: *grace }),
+    match *spec {
+        FaultSpec::PodKill { grace } => Box::new(PodKill { grace }),
         FaultSpec::PodEvict => Box::new(PodEvict),
-        FaultSpec::ContainerCrash => Box::new(ContainerCrash),
-        FaultSpec::ProcessHang { lasts } => Box::new(ProcessHang { lasts: *lasts }),
+        FaultSpec::ContainerCrash => Box::new(ContainerCrash { by: CrashBy::Signal }),
+        FaultSpec::ProcessCrash => Box::new(ContainerCrash { by: CrashBy::DatabaseProcess }),
+        FaultSpec::OomKill => Box::new(ContainerCrash { by: CrashBy::Memory }),
+        FaultSpec::ProcessHang { lasts } => Box::new(ProcessHang { lasts }),
+        FaultSpec::ServiceCut { lasts } => Box::new(ServiceCut { lasts }),
+        FaultSpec::DiskFull { lasts } => Box::new(DiskFull { lasts }),
+        FaultSpec::RolloutRestart => Box::new(RolloutRestart),
+        FaultSpec::ScaleZero { lasts } => Box::new(ScaleZero { lasts }),
+        FaultSpec::NodeCordon { lasts } => Box::new(NodeCordon { lasts }),
         FaultSpec::NodeDrain => Box::new(NodeDrain),
-        FaultSpec::NodeFreeze { lasts } => Box::new(NodeOutage { how: Outage::Freeze, lasts: *lasts }),
-        FaultSpec::NodePowerOff { lasts } => Box::new(NodeOutage { how: Outage::PowerOff, lasts: *lasts }),
+        FaultSpec::NodeTaint => Box::new(NodeTaint),
+        FaultSpec::NodeFreeze { lasts } => Box::new(NodeOutage { how: Outage::Freeze, lasts }),
+        FaultSpec::NodePowerOff { lasts, out_of_service: false } => Box::new(NodeOutage { how: Outage::PowerOff, lasts }),
+        FaultSpec::NodePowerOff { out_of_service: true, .. } => Box::new(NodeLoss),
+        FaultSpec::KubeletStop { lasts } => Box::new(NodeOutage { how: Outage::KubeletStop, lasts }),
     }
 }
 
 /// Resolves a fault's target as it is now, and refuses one that the fault may not hit.
 pub async fn aim(spec: &FaultSpec, fault: &dyn Fault, site: &Site, radius: &BlastRadius) -> Result<FaultTarget, FaultError> {
     let target = fault.resolve(site).await?;
-    if spec.touches_node().is_some() {
+    if spec.takes_node() {
         blast_radius::within(&site.client, radius, &target.node).await?;
     }
     Ok(target)
@@ -147,11 +182,30 @@ pub async fn aim(spec: &FaultSpec, fault: &dyn Fault, site: &Site, radius: &Blas
 /// What a fault needs of the provider beside the Kubernetes API.
 pub fn needs(spec: &FaultSpec) -> Option<Capability> {
     match spec {
-        FaultSpec::PodKill { .. } | FaultSpec::PodEvict | FaultSpec::NodeDrain => None,
-        FaultSpec::ContainerCrash | FaultSpec::ProcessHang { .. } => Some(Capability::SignalContainer),
+        FaultSpec::PodKill { .. } | FaultSpec::PodEvict | FaultSpec::RolloutRestart | FaultSpec::ScaleZero { .. } => None,
+        FaultSpec::NodeCordon { .. } | FaultSpec::NodeDrain | FaultSpec::NodeTaint => None,
+        FaultSpec::ContainerCrash | FaultSpec::ProcessCrash | FaultSpec::ProcessHang { .. } => Some(Capability::SignalContainer),
+        FaultSpec::OomKill => Some(Capability::ExhaustMemory),
+        FaultSpec::ServiceCut { .. } => Some(Capability::CutService),
+        FaultSpec::DiskFull { .. } => Some(Capability::FillVolume),
         FaultSpec::NodeFreeze { .. } => Some(Capability::FreezeNode),
         FaultSpec::NodePowerOff { .. } => Some(Capability::PowerNode),
+        FaultSpec::KubeletStop { .. } => Some(Capability::StopKubelet),
     }
+}
+
+/// Which of these faults, each with what it is called, a provider with these capabilities must refuse, and why.
+pub fn refusals<'a>(faults: impl IntoIterator<Item = (&'a str, &'a FaultSpec)>, capabilities: &[Capability]) -> Vec<String> {
+    let refusal = |(id, spec): (&str, &FaultSpec)| {
+        let missing = needs(spec).filter(|need| !capabilities.contains(need))?;
+        Some(format!("{id} needs {}, which this cluster's provider cannot do", missing.words()))
+    };
+    faults.into_iter().filter_map(refusal).collect()
+}
+
+/// Does something on a node, and says what was done.
+async fn act(site: &Site, node: &str, action: &NodeAction) -> Result<String, FaultError> {
+    Ok(site.provider.act(&site.client, node, action).await?)
 }
 
 /// The pod that serves now, as a target.
@@ -197,6 +251,15 @@ fn container_of<'a>(state: &'a TargetState, target: &FaultTarget) -> Option<(&'a
     Some((pod, pod.containers.iter().find(|seen| seen.name == container)?))
 }
 
+/// Whether nobody answers a login through the Service, with the evidence. A TCP connection would prove nothing: the kernel of a stopped process, and a
+/// published port with nothing behind it, accept it all the same.
+async fn login_unanswered(site: &Site, wait: Duration) -> (bool, String) {
+    match Session::connect(&site.sql, Deadlines { connect: wait, login: wait }).await {
+        Ok(_) => (false, "a login through the Service was accepted".to_owned()),
+        Err(error) => (true, format!("a login through the Service got no answer: {error}")),
+    }
+}
+
 /// A pod that came after the target and has the same owner. When the target's owner is not known any more, any owner will do.
 fn replacement<'a>(mut pods: impl Iterator<Item = &'a PodSeen>, target: &FaultTarget, owner: Option<&OwnerSeen>) -> Option<&'a PodSeen> {
     pods.find(|pod| {
@@ -236,4 +299,13 @@ async fn attest_replaced(site: &Site, target: &FaultTarget, within: Duration) ->
         Err(error) => attestation.evidence.push(error.to_string()),
     }
     attestation
+}
+
+/// No pod of the target may be on the node any more.
+async fn attest_left(site: &Site, node: &str, within: Duration) -> Attestation {
+    let emptied = |state: &TargetState| state.pods.values().all(|pod| pod.node.as_deref() != Some(node));
+    match site.watch.until(&format!("no pod of the target on node {node}"), within + site.pod_grace, emptied).await {
+        Ok(_) => Attestation { attested: true, evidence: vec![format!("no pod of the target is on node {node}")] },
+        Err(error) => Attestation { attested: false, evidence: vec![error.to_string()] },
+    }
 }

@@ -1,4 +1,4 @@
-//! A node is frozen, or its power is cut, for a time.
+//! A node is frozen, its power is cut, or its kubelet stops, for a time.
 //!
 //! Kubernetes notices after the node monitor's grace period and moves the pod after the pod's own toleration: about 350 s by default. On kind and k3d all nodes
 //! share one kernel, so what the node's processes wrote survives even this.
@@ -11,8 +11,9 @@ use kube::api::Api;
 use kube::runtime::wait::await_condition;
 
 use super::journal::Undo;
-use super::{Attestation, Fault, FaultError, Site, serving_node};
-use crate::cluster::{Permission, Typed};
+use super::{Attestation, Fault, FaultError, Site, act, serving_node};
+use crate::cluster::{NodeAction, Permission, Typed};
+use crate::experiment::Controller;
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
@@ -23,6 +24,8 @@ pub enum Outage {
     Freeze,
     /// Everything on it ends at once.
     PowerOff,
+    /// Nobody speaks for it, while its pods run on.
+    KubeletStop,
 }
 
 /// A node goes for a time.
@@ -34,18 +37,39 @@ pub struct NodeOutage {
     pub lasts: Duration,
 }
 
-impl NodeOutage {
-    async fn turn(self, site: &Site, node: &str, off: bool) -> Result<(), FaultError> {
-        match self.how {
-            Outage::Freeze => site.provider.freeze_node(&site.client, node, off).await?,
-            Outage::PowerOff => site.provider.power_node(&site.client, node, !off).await?,
+impl Outage {
+    fn begin(self) -> NodeAction {
+        match self {
+            Outage::Freeze => NodeAction::Freeze,
+            Outage::PowerOff => NodeAction::PowerOff,
+            Outage::KubeletStop => NodeAction::StopKubelet,
         }
-        Ok(())
+    }
+
+    fn end(self) -> NodeAction {
+        match self {
+            Outage::Freeze => NodeAction::Thaw,
+            Outage::PowerOff => NodeAction::PowerOn,
+            Outage::KubeletStop => NodeAction::StartKubelet,
+        }
     }
 }
 
+/// The cluster must have noticed that the node is gone.
+pub(super) async fn until_not_ready(site: &Site, target: &FaultTarget, within: Duration) -> Attestation {
+    let not_ready = await_condition(Api::<Typed<Node>>::all(site.client.clone()), &target.name, |node: Option<&Typed<Node>>| {
+        let conditions = node.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|condition| condition.type_ == "Ready" && condition.status != "True"))
+    });
+    let (attested, evidence) = match tokio::time::timeout(within, not_ready).await {
+        Ok(Ok(_)) => (true, format!("node {} is not Ready any more", target.name)),
+        _ => (false, format!("node {} was still Ready {} s after the fault began", target.name, within.as_secs())),
+    };
+    Attestation { attested, evidence: vec![evidence] }
+}
+
 impl Fault for NodeOutage {
-    fn permissions(&self) -> &'static [Permission] {
+    fn permissions(&self, _controller: Controller) -> &'static [Permission] {
         const { &[Permission::core("nodes", &["get", "list", "watch"])] }
     }
 
@@ -53,30 +77,21 @@ impl Fault for NodeOutage {
         Box::pin(serving_node(site))
     }
 
-    fn undo(&self, target: &FaultTarget) -> Undo {
+    fn undo(&self, _site: &Site, target: &FaultTarget) -> Undo {
+        let node = target.name.clone();
         match self.how {
-            Outage::Freeze => Undo::ThawNode { node: target.name.clone() },
-            Outage::PowerOff => Undo::PowerOnNode { node: target.name.clone() },
+            Outage::Freeze => Undo::ThawNode { node },
+            Outage::PowerOff => Undo::PowerOnNode { node },
+            Outage::KubeletStop => Undo::StartKubelet { node },
         }
     }
 
-    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<(), FaultError>> {
-        Box::pin(self.turn(site, &target.name, true))
+    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
+        Box::pin(async move { Ok(vec![act(site, &target.name, &self.how.begin()).await?]) })
     }
 
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, _within: Duration) -> BoxFuture<'a, Attestation> {
-        Box::pin(async move {
-            let not_ready = await_condition(Api::<Typed<Node>>::all(site.client.clone()), &target.name, |node: Option<&Typed<Node>>| {
-                let conditions = node.and_then(|node| node.status.as_ref()).and_then(|status| status.conditions.as_ref());
-                conditions.is_some_and(|all| all.iter().any(|condition| condition.type_ == "Ready" && condition.status != "True"))
-            });
-            let seen = tokio::time::timeout(self.lasts, not_ready).await;
-            let (attested, evidence) = match seen {
-                Ok(Ok(_)) => (true, format!("node {} is not Ready any more", target.name)),
-                _ => (false, format!("node {} was still Ready when the fault ended after {} s", target.name, self.lasts.as_secs())),
-            };
-            Attestation { attested, evidence: vec![evidence] }
-        })
+        Box::pin(until_not_ready(site, target, self.lasts))
     }
 
     fn lasts(&self) -> Option<Duration> {
@@ -88,9 +103,6 @@ impl Fault for NodeOutage {
     }
 
     fn heal<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<String, FaultError>> {
-        Box::pin(async move {
-            self.turn(site, &target.name, false).await?;
-            Ok(format!("node {} runs again", target.name))
-        })
+        Box::pin(async move { act(site, &target.name, &self.how.end()).await })
     }
 }

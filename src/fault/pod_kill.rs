@@ -12,7 +12,7 @@ use kube::api::{Api, DeleteParams, Preconditions};
 use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, attest_replaced, serving_pod};
 use crate::cluster::{Permission, Typed};
-use crate::experiment::Grace;
+use crate::experiment::{Controller, Grace};
 use crate::model::FaultTarget;
 use crate::target::TargetState;
 
@@ -29,7 +29,7 @@ impl PodKill {
 }
 
 impl Fault for PodKill {
-    fn permissions(&self) -> &'static [Permission] {
+    fn permissions(&self, _controller: Controller) -> &'static [Permission] {
         Self::PERMISSIONS
     }
 
@@ -37,11 +37,11 @@ impl Fault for PodKill {
         Box::pin(async { serving_pod(site) })
     }
 
-    fn undo(&self, _target: &FaultTarget) -> Undo {
+    fn undo(&self, _site: &Site, _target: &FaultTarget) -> Undo {
         Undo::Nothing { why: "the pod's controller replaces it".to_owned() }
     }
 
-    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<(), FaultError>> {
+    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
         Box::pin(async move {
             let parameters = DeleteParams {
                 grace_period_seconds: match self.grace {
@@ -52,7 +52,7 @@ impl Fault for PodKill {
                 ..DeleteParams::default()
             };
             match Api::<Typed<Pod>>::namespaced(site.client.clone(), &site.names.namespace).delete(&target.name, &parameters).await {
-                Ok(_) => Ok(()),
+                Ok(_) => Ok(Vec::new()),
                 Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Err(FaultError::Changed(status.message)),
                 Err(error) => Err(error.into()),
             }

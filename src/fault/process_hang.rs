@@ -5,10 +5,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::journal::Undo;
-use super::{Attestation, Fault, FaultError, Site, container_of, serving_container};
-use crate::cluster::Signal;
+use super::{Attestation, Fault, FaultError, Site, act, container_of, login_unanswered, serving_container};
+use crate::cluster::{NodeAction, Signal};
 use crate::model::{ContainerState, FaultTarget};
-use crate::sql::{Deadlines, Session};
 use crate::target::TargetState;
 
 /// SIGSTOP for a time.
@@ -27,24 +26,20 @@ impl Fault for ProcessHang {
         true
     }
 
-    fn undo(&self, target: &FaultTarget) -> Undo {
+    fn undo(&self, _site: &Site, target: &FaultTarget) -> Undo {
         Undo::ContinueContainer { node: target.node.clone(), container_id: target.uid.clone() }
     }
 
-    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<(), FaultError>> {
-        Box::pin(async move { Ok(site.provider.signal_container(&site.client, &target.node, &target.uid, Signal::Stop).await?) })
+    fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
+        Box::pin(async move {
+            let stop = NodeAction::SignalContainer { container_id: target.uid.clone(), signal: Signal::Stop };
+            Ok(vec![act(site, &target.node, &stop).await?])
+        })
     }
 
-    /// A stopped process answers nobody, while the kernel still accepts connections for it. So the witness is a login that nobody answers: a TCP probe would
-    /// be answered by the kernel.
-    fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation> {
+    fn attest<'a>(&'a self, site: &'a Site, _target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation> {
         Box::pin(async move {
-            let wait = self.lasts.min(within).min(Duration::from_secs(2));
-            let deadlines = Deadlines { connect: wait, login: wait };
-            let (attested, evidence) = match Session::connect(&site.sql, deadlines).await {
-                Ok(_) => (false, format!("a login was accepted although container {} was sent SIGSTOP", target.uid)),
-                Err(error) => (true, format!("container {} was sent SIGSTOP; a login got no answer: {error}", target.uid)),
-            };
+            let (attested, evidence) = login_unanswered(site, self.lasts.min(within).min(Duration::from_secs(2))).await;
             Attestation { attested, evidence: vec![evidence] }
         })
     }
@@ -66,8 +61,8 @@ impl Fault for ProcessHang {
             if !running {
                 return Ok("nothing to undo: the stopped container is gone".to_owned());
             }
-            site.provider.signal_container(&site.client, &target.node, &target.uid, Signal::Continue).await?;
-            Ok(format!("container {} goes on", target.uid))
+            let go_on = NodeAction::SignalContainer { container_id: target.uid.clone(), signal: Signal::Continue };
+            act(site, &target.node, &go_on).await
         })
     }
 }

@@ -57,6 +57,8 @@ pub(crate) fn plan(faults: usize) -> Plan {
                 id: format!("pod-kill-{n}"),
                 spec: FaultSpec::PodKill { grace: Grace::Of(Duration::ZERO) },
                 at: Duration::from_millis(1_000 + 5_000 * (n as u64 - 1)),
+                after_recovery: None,
+                jitter: Duration::ZERO,
                 recover_within: Duration::from_secs(30),
             })
             .collect(),

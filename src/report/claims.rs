@@ -52,6 +52,8 @@ struct Exercise<'a> {
     episode: &'a Episode,
     /// What its kind can decide.
     decides: Vec<Claim>,
+    /// The node that the volume is bound to, where it is bound to one.
+    volume_node: Option<&'a str>,
     before: &'a [Event],
     during: &'a [Event],
 }
@@ -121,6 +123,10 @@ pub(super) fn claims(exhibits: &Exhibits<'_>) -> Vec<ClaimReport> {
 
 fn exercises<'a>(exhibits: &Exhibits<'a>) -> Vec<Exercise<'a>> {
     let events = exhibits.events;
+    let volume_node = events.iter().find_map(|event| match &event.kind {
+        EventKind::TargetIdentified { identity, .. } => identity.claim.bound_to_node.as_deref(),
+        _ => None,
+    });
     exhibits
         .faults
         .iter()
@@ -130,7 +136,14 @@ fn exercises<'a>(exhibits: &Exhibits<'a>) -> Vec<Exercise<'a>> {
             let at = events.partition_point(|event| event.time_ns < episode.window.start_ns);
             let end = events.partition_point(|event| event.time_ns < episode.window.end_ns);
             let planned = exhibits.plan.faults.iter().find(|planned| planned.id == fault.id)?;
-            Some(Exercise { fault, episode, decides: planned.spec.decides(), before: &events[..at], during: &events[at..end.max(at)] })
+            Some(Exercise {
+                fault,
+                episode,
+                volume_node,
+                decides: planned.spec.decides(),
+                before: &events[..at],
+                during: &events[at..end.max(at)],
+            })
         })
         .collect()
 }
@@ -228,14 +241,21 @@ fn moved(exercise: &Exercise<'_>) -> (Verdict, String) {
         let last = exercise.new_pods().last();
         let seen =
             last.map_or_else(|| "no new pod came".to_owned(), |pod| format!("pod {} did not become ready ({})", pod.name, state(pod)));
-        return (exercise.absent(), seen);
+        return (exercise.absent(), seen + &bound(exercise));
     };
     let node = pod.node.as_deref().unwrap_or("");
     if node == failed {
-        (Verdict::Invalid, format!("pod {} started on {node} again", pod.name))
+        (Verdict::Invalid, format!("pod {} started on {node} again{}", pod.name, bound(exercise)))
     } else {
         (Verdict::Valid, format!("pod {} became ready on {node} instead of {failed}", pod.name))
     }
+}
+
+/// Why a pod cannot move, where its storage is the reason: an outage by design.
+fn bound(exercise: &Exercise<'_>) -> String {
+    exercise.volume_node.map_or_else(String::new, |node| {
+        format!("; the volume is bound to node {node}, so no other node can run the pod: use storage that follows it")
+    })
 }
 
 /// HA-5.

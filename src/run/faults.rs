@@ -8,7 +8,7 @@ use crate::experiment::PlannedFault;
 use crate::fault::{self, Fault};
 use crate::measure::{Clock, OpSink};
 use crate::model::{EventKind, FaultTarget, LeakItem, format_duration};
-use crate::workload::WORKLOAD_FS;
+use crate::workload::{Draws, WORKLOAD_FS};
 
 /// How long the load goes on after the last recovery at the least: what was slow to come back must be seen to be back.
 const BASELINE_AFTER: Duration = Duration::from_secs(5);
@@ -33,6 +33,16 @@ async fn outage_beyond(sink: &OpSink, clock: Clock, limit: Duration) {
         // An acknowledgement that comes meanwhile puts the end off, which is seen at the next look.
         tokio::time::sleep(limit - passed + Duration::from_millis(1)).await;
     }
+}
+
+/// How much later than planned each injection is due: a draw from the seed, of a stream of its own, so that a change of one fault does not move the others.
+fn delays(faults: &[PlannedFault], seed: u64) -> Vec<Duration> {
+    const STREAM_BASE: u64 = 1 << 32;
+    let draw = |(fault, stream): (&PlannedFault, u64)| match u64::try_from(fault.jitter.as_nanos()) {
+        Ok(jitter_ns) if jitter_ns > 0 => Duration::from_nanos(Draws::new(seed, stream).below(jitter_ns)),
+        _ => Duration::ZERO,
+    };
+    faults.iter().zip(STREAM_BASE..).map(draw).collect()
 }
 
 impl Run<'_> {
@@ -61,9 +71,15 @@ impl Run<'_> {
     async fn every_fault(&mut self) -> Result<(), RunError> {
         let plan = self.plan;
         let began = tokio::time::Instant::now();
-        for planned in &plan.faults {
-            tokio::time::sleep_until(began + planned.at).await;
+        let mut recovered = began;
+        for (planned, delay) in plan.faults.iter().zip(delays(&plan.faults, self.seed)) {
+            let due = match planned.after_recovery {
+                Some(pause) => recovered + pause,
+                None => began + planned.at,
+            };
+            tokio::time::sleep_until(due + delay).await;
             self.one_fault(planned).await?;
+            recovered = tokio::time::Instant::now();
         }
         let baseline = tokio::time::Instant::now() + BASELINE_AFTER;
         tokio::time::sleep_until((began + plan.duration).max(baseline)).await;
@@ -90,7 +106,11 @@ impl Run<'_> {
         if let Some(prober) = &self.prober {
             prober.alert();
         }
-        self.journal.intent(&planned.id, &format!("{}/{} uid {}", target.kind, target.name, target.uid), fault.undo(&target))?;
+        self.journal.intent(
+            &planned.id,
+            &format!("{}/{} uid {}", target.kind, target.name, target.uid),
+            fault.undo(self.site()?, &target),
+        )?;
         self.timeline.emit(EventKind::FaultStarted {
             fault: planned.id.clone(),
             kind: planned.spec.kind().to_owned(),
@@ -108,16 +128,26 @@ impl Run<'_> {
         let (fault, target, site) = (&active.fault, &active.target, self.site()?);
         let in_flight = u32::try_from(self.recorder.sink().counts(&WORKLOAD_FS).in_flight).unwrap_or(u32::MAX);
         let since_last_ack_ns = self.recorder.sink().last_ok_ns().map(|ack_ns| self.clock.now_ns().saturating_sub(ack_ns));
-        if let Err(error) = fault.inject(site, target).await {
-            self.timeline.emit(EventKind::FaultRefused { fault: id, reason: error.to_string() });
-            // Half of it may have been made: a drain cordons before it evicts.
-            self.heal_active(true).await;
-            return Ok(());
-        }
+        let done = match fault.inject(site, target).await {
+            Ok(done) => done,
+            Err(error) => {
+                self.timeline.emit(EventKind::FaultRefused { fault: id, reason: error.to_string() });
+                // Half of it may have been made: a drain cordons before it evicts.
+                self.heal_active(true).await;
+                return Ok(());
+            }
+        };
         let injected = tokio::time::Instant::now();
         self.timeline.emit(EventKind::FaultInjected { fault: id.clone(), in_flight, since_last_ack_ns });
         let attestation = fault.attest(site, target, planned.recover_within).await;
-        self.timeline.emit(EventKind::FaultAttested { fault: id.clone(), attested: attestation.attested, evidence: attestation.evidence });
+        let mut evidence: Vec<String> = done.into_iter().chain(attestation.evidence).collect();
+        if attestation.attested {
+            match fault.intervene(site, target).await {
+                Ok(done) => evidence.extend(done),
+                Err(error) => evidence.push(format!("the operator's step failed: {error}")),
+            }
+        }
+        self.timeline.emit(EventKind::FaultAttested { fault: id.clone(), attested: attestation.attested, evidence });
         // What lasts until it is healed cannot be recovered from before.
         if let Some(lasts) = fault.lasts() {
             tokio::time::sleep_until(injected + lasts).await;
@@ -178,6 +208,57 @@ impl Run<'_> {
         }
         if last {
             self.active = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::experiment::FaultSpec;
+
+    fn planned(jitters_ms: &[u64]) -> Vec<PlannedFault> {
+        let fault = |&ms: &u64| PlannedFault {
+            id: String::new(),
+            spec: FaultSpec::PodEvict,
+            at: Duration::ZERO,
+            after_recovery: None,
+            jitter: Duration::from_millis(ms),
+            recover_within: Duration::from_secs(1),
+        };
+        jitters_ms.iter().map(fault).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_seed_gives_the_same_delays_and_none_is_longer_than_its_jitter(
+            jitters_ms in prop::collection::vec(0u64..100_000, 1..30),
+            seed in any::<u64>(),
+        ) {
+            let faults = planned(&jitters_ms);
+            let drawn = delays(&faults, seed);
+            prop_assert_eq!(&drawn, &delays(&faults, seed));
+            for (delay, fault) in drawn.iter().zip(&faults) {
+                prop_assert!(*delay < fault.jitter || fault.jitter.is_zero() && delay.is_zero());
+            }
+        }
+
+        /// Of twenty draws below a hundred seconds in nanoseconds, all alike by chance is out of the question.
+        #[test]
+        fn another_seed_gives_other_delays(seed in any::<u64>(), other in any::<u64>()) {
+            prop_assume!(seed != other);
+            let faults = planned(&[100_000; 20]);
+            prop_assert_ne!(delays(&faults, seed), delays(&faults, other));
+        }
+
+        #[test]
+        fn a_fault_that_is_changed_does_not_move_the_others(jitter_ms in 1u64..100_000, seed in any::<u64>()) {
+            let (before, after) = (delays(&planned(&[5_000; 5]), seed), delays(&planned(&[5_000, 5_000, jitter_ms, 5_000, 5_000]), seed));
+            for at in [0, 1, 3, 4] {
+                prop_assert_eq!(before[at], after[at]);
+            }
         }
     }
 }

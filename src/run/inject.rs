@@ -63,7 +63,7 @@ pub async fn inject(options: InjectOptions, cancel: CancellationToken) -> Result
     let began = Instant::now();
     let fault = fault::fault(&options.spec);
     let provider = cluster::provider(&options.cluster)?;
-    preflight::capable(provider.as_ref(), options.spec.kind(), &options.spec)?;
+    preflight::capable(fault::refusals([(options.spec.kind(), &options.spec)], provider.capabilities()))?;
     let id = folder::run_id(&format!("inject-{}", options.spec.kind()), Timestamp::now());
     let record = ClusterRecord { provider: provider.provider(), name: provider.name().to_owned() };
     // The disk and the cluster are waited for at the same time.
@@ -88,7 +88,7 @@ pub async fn inject(options: InjectOptions, cancel: CancellationToken) -> Result
         }
     };
     let step = format!("{}-1", options.spec.kind());
-    journal.intent(&step, &format!("{}/{} uid {}", target.kind, target.name, target.uid), fault.undo(&target))?;
+    journal.intent(&step, &format!("{}/{} uid {}", target.kind, target.name, target.uid), fault.undo(&site, &target))?;
     let mut injected = Injected {
         folder,
         target: target.clone(),
@@ -169,12 +169,15 @@ async fn watch(
     began: Instant,
     injected: &mut Injected,
 ) -> Result<(), RunError> {
-    fault.inject(site, target).await.map_err(refused)?;
+    injected.evidence = fault.inject(site, target).await.map_err(refused)?;
     let at = Instant::now();
     injected.injected_after = at - began;
     let attestation = fault.attest(site, target, options.recover_within).await;
     injected.attested = attestation.attested;
-    injected.evidence = attestation.evidence;
+    injected.evidence.extend(attestation.evidence);
+    if injected.attested {
+        injected.evidence.extend(fault.intervene(site, target).await.map_err(refused)?);
+    }
     if let Some(lasts) = fault.lasts() {
         if !options.heal {
             return Ok(());

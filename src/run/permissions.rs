@@ -13,9 +13,9 @@ pub fn permissions(plan: &Plan) -> Permissions {
         Controller::StatefulSet => &target::STATEFUL_SET_PERMISSIONS,
     };
     let faults = plan.faults.iter().flat_map(|planned| {
-        let node = planned.spec.touches_node().is_some();
+        let node = planned.spec.takes_node();
         let radius = node.then_some(&fault::BLAST_RADIUS_PERMISSIONS[..]);
-        radius.into_iter().chain([fault::fault(&planned.spec).permissions()])
+        radius.into_iter().chain([fault::fault(&planned.spec).permissions(plan.target.controller)])
     });
     let faults: Vec<&[Permission]> = faults.collect();
     let balancer: &[Permission] = match plan.target.service {

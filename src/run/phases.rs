@@ -257,15 +257,19 @@ impl<'a> Run<'a> {
                 workload::prepare(&self.plan.workload, &sql).await?;
                 workload::sentinel_write(&sql, &self.id).await
             };
-            match prepared.await {
-                Ok(()) => break,
-                Err(error) if tokio::time::Instant::now() + pause < deadline => last = error.to_string(),
-                Err(error) => return Err(RunError::Engine(format!("{error}; before that: {last}"))),
+            let identified = match prepared.await {
+                Ok(()) => self.identify(IdentityMoment::Before).await,
+                Err(error) => Err(RunError::Engine(error.to_string())),
+            };
+            match identified {
+                Ok(()) => return Ok(()),
+                Err(error) if tokio::time::Instant::now() + pause < deadline => last = with_causes(&error),
+                Err(error) if last.is_empty() => return Err(error),
+                Err(error) => return Err(RunError::Engine(format!("{}; before that: {last}", with_causes(&error)))),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
-        self.identify(IdentityMoment::Before).await
     }
 
     /// Records who and where the target is, and what the engine says of itself and of the sentinel row.
@@ -325,7 +329,7 @@ impl<'a> Run<'a> {
         let refused = |error: crate::fault::FaultError| RunError::Engine(format!("cold restart: {error}"));
         site.watch.until_serving(within).await?;
         let target = kill.resolve(site).await.map_err(refused)?;
-        self.journal.intent("cold-restart", &format!("pod/{}", target.name), kill.undo(&target))?;
+        self.journal.intent("cold-restart", &format!("pod/{}", target.name), kill.undo(site, &target))?;
         kill.inject(site, &target).await.map_err(refused)?;
         let serving = |state: &target::TargetState| state.serving().is_some_and(|pod| pod.uid != target.uid);
         let state = site.watch.until("a fresh pod behind the Service", within, serving).await?;
@@ -443,10 +447,7 @@ impl<'a> Run<'a> {
             Err(_) if self.created => left.push(item(self.names.namespace.clone())),
             Err(_) => {}
         }
-        let cordoned = fault::cordoned_by(client, &self.id).await.unwrap_or_default();
-        left.extend(
-            cordoned.into_iter().map(|node| LeakItem { mend: format!("kubectl uncordon {node}"), what: format!("cordon of node/{node}") }),
-        );
+        left.extend(fault::marked_by(client, &self.id).await.unwrap_or_default());
         left
     }
 

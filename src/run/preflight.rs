@@ -9,7 +9,7 @@ use kube::api::{Api, ListParams, PostParams};
 use super::RunError;
 use super::permissions::permissions;
 use crate::cluster::{ClusterError, ClusterProvider, Entrance, ImageNeed, Permission, Permissions, Typed};
-use crate::experiment::{self, Engine, FaultSpec, Plan};
+use crate::experiment::{self, Engine, Plan};
 use crate::fault;
 use crate::target::stand_in::{self, image};
 use crate::target::used_node_ports;
@@ -45,18 +45,16 @@ pub(super) async fn look(
 
 /// An experiment that needs what the provider cannot do is refused before anything is touched.
 fn capabilities(provider: &dyn ClusterProvider, plan: &Plan) -> Result<(), RunError> {
-    plan.faults.iter().try_for_each(|fault| capable(provider, &fault.id, &fault.spec))
+    capable(fault::refusals(plan.faults.iter().map(|fault| (fault.id.as_str(), &fault.spec)), provider.capabilities()))
 }
 
-/// Refuses a fault that the provider cannot make.
-pub(super) fn capable(provider: &dyn ClusterProvider, id: &str, spec: &FaultSpec) -> Result<(), RunError> {
-    match fault::needs(spec) {
-        Some(need) if !provider.capabilities().contains(&need) => Err(RunError::Cluster(ClusterError::Unsupported {
-            what: format!("{id} needs {}, which this cluster's provider cannot do", need.words()),
-            hint: "use a kind cluster: --cluster kind".to_owned(),
-        })),
-        _ => Ok(()),
+/// Refuses when there are faults that the provider cannot make.
+pub(super) fn capable(refused: Vec<String>) -> Result<(), RunError> {
+    if refused.is_empty() {
+        return Ok(());
     }
+    let hint = "use a kind cluster: --cluster kind".to_owned();
+    Err(RunError::Cluster(ClusterError::Unsupported { what: refused.join("; "), hint }))
 }
 
 /// What the looks of this module ask of the API server. The reviews themselves are open to every user.

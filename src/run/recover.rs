@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::phases::with_causes;
 use super::{CLEAN_UP_WITHIN, RunError};
-use crate::cluster::{self, ClusterError, ClusterProvider, Signal};
+use crate::cluster::{self, ClusterProvider, NodeAction, Signal};
 use crate::fault::{
     self,
     journal::{self, Entry, Journal, Undo},
@@ -92,21 +92,25 @@ async fn undo_one(client: &kube::Client, provider: &dyn ClusterProvider, run: &s
             true => format!("namespace {namespace} removed"),
             false => format!("namespace {namespace} was gone already"),
         },
-        Undo::Uncordon { node, uid } => fault::uncordon(client, &node, &uid, run).await.map_err(ClusterError::Api)?,
+        Undo::Uncordon { node, uid } => fault::uncordon(client, &node, &uid, run).await?,
+        Undo::ReturnNode { node, uid } => {
+            let on = provider.act(client, &node, &NodeAction::PowerOn).await?;
+            format!("{on}; {}", fault::untaint(client, &node, &uid, run).await?)
+        }
+        Undo::Untaint { node, uid } => fault::untaint(client, &node, &uid, run).await?,
+        Undo::ScaleBack { kind, namespace, name, uid } => fault::scale_back(client, &kind, &namespace, &name, &uid, run).await?,
         Undo::ContinueContainer { node, container_id } => {
-            match provider.signal_container(client, &node, &container_id, Signal::Continue).await {
-                Ok(()) => format!("container {container_id} goes on"),
+            let go_on = NodeAction::SignalContainer { container_id: container_id.clone(), signal: Signal::Continue };
+            match provider.act(client, &node, &go_on).await {
+                Ok(done) => done,
                 // An instance that is gone cannot be told to go on, and need not.
                 Err(error) => format!("container {container_id} was not told to go on: {error}"),
             }
         }
-        Undo::ThawNode { node } => {
-            provider.freeze_node(client, &node, false).await?;
-            format!("node {node} runs")
-        }
-        Undo::PowerOnNode { node } => {
-            provider.power_node(client, &node, true).await?;
-            format!("node {node} runs")
-        }
+        Undo::ThawNode { node } => provider.act(client, &node, &NodeAction::Thaw).await?,
+        Undo::PowerOnNode { node } => provider.act(client, &node, &NodeAction::PowerOn).await?,
+        Undo::StartKubelet { node } => provider.act(client, &node, &NodeAction::StartKubelet).await?,
+        Undo::RestoreService { node, mark } => provider.act(client, &node, &NodeAction::RestoreService { mark }).await?,
+        Undo::EmptyVolume { node, path, mark } => provider.act(client, &node, &NodeAction::EmptyVolume { path, mark }).await?,
     })
 }

@@ -52,7 +52,7 @@ pub async fn find(client: &kube::Client, existing: &ExistingTarget) -> Result<Fo
         return Err(missing(format!("{place} has no selector, so it leads to no pod that could be watched")));
     }
     let ports = spec.ports.unwrap_or_default();
-    let port = ports.iter().find(|port| port.port == PORT).or(ports.first()).cloned();
+    let port = ports.iter().find(|port| port.port == i32::from(PORT)).or(ports.first()).cloned();
     let port = port.ok_or_else(|| missing(format!("{place} has no port")))?;
     let ingress = service.status.and_then(|status| status.load_balancer).and_then(|balancer| balancer.ingress).unwrap_or_default();
     Ok(Found {

@@ -18,6 +18,6 @@ pub use existing::{EXISTING_PERMISSIONS, Found, find, look_into_pod, sql_target}
 pub use identity::{DEPLOYMENT_PERMISSIONS, STATEFUL_SET_PERMISSIONS, identify};
 pub use logs::follow;
 pub use manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
-pub use profile::{DATA_MOUNT, Profile};
+pub use profile::{DATA_MOUNT, PORT, Profile};
 pub use state::{NotSeen, TargetState};
 pub use watch::{Emit, WATCH_PERMISSIONS, Watch};

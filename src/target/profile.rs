@@ -6,7 +6,7 @@ use crate::experiment::{Engine, TargetPlan};
 pub const DATA_MOUNT: &str = "/var/opt/mssql";
 
 /// The TDS port of every engine.
-pub const PORT: i32 = 1433;
+pub const PORT: u16 = 1433;
 
 /// The user of the official images; volumes must belong to its group.
 pub const USER: i64 = 10_001;

@@ -1,5 +1,6 @@
 //! The seams between the API server and the nodes: what the server asks of whoever runs containers and hands out addresses.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -7,17 +8,24 @@ use crate::store::ApiError;
 
 /// Delivers signals to containers from their node, as a process on the node would.
 pub trait NodeControl: Send + Sync {
-    /// Sends `signal` (`SIGKILL`, `SIGSTOP`, `SIGCONT`, `SIGTERM`) to the container's main process or to its whole group.
+    /// Sends `signal` (`SIGKILL`, `SIGSTOP`, `SIGCONT`, `SIGTERM`) to the container's main process or to its whole group. `reason` is what the
+    /// container's status says of an end that follows.
     ///
     /// # Errors
     /// Not found when the node or the container is unknown, bad request when signal or scope are.
-    fn signal(&self, node: &str, container_id: &str, signal: &str, scope: &str) -> Result<(), ApiError>;
+    fn signal(&self, node: &str, container_id: &str, signal: &str, scope: &str, reason: Option<&'static str>) -> Result<(), ApiError>;
 
-    /// Freezes a node, cuts its power or brings it back: `frozen`, `off`, `on`.
+    /// Freezes a node, cuts its power, stops its kubelet, or brings it back: `frozen`, `off`, `unattended`, `on`.
     ///
     /// # Errors
     /// Not found when the node is unknown, bad request when the state is.
     fn power(&self, node: &str, state: &str) -> Result<(), ApiError>;
+
+    /// Stops what Services pass on to a pod of the node, without an answer to either side, until the cut with this mark is taken back (`None`).
+    ///
+    /// # Errors
+    /// Not found when the node is unknown.
+    fn cut(&self, node: &str, mark: &str, pod: Option<SocketAddr>) -> Result<(), ApiError>;
 }
 
 /// Knows where a container's output is kept.
@@ -49,11 +57,15 @@ pub trait Allocator: Send + Sync {
 pub struct NoNodes;
 
 impl NodeControl for NoNodes {
-    fn signal(&self, node: &str, _container_id: &str, _signal: &str, _scope: &str) -> Result<(), ApiError> {
+    fn signal(&self, node: &str, _container_id: &str, _signal: &str, _scope: &str, _reason: Option<&'static str>) -> Result<(), ApiError> {
         Err(ApiError::new(404, "NotFound", format!("node {node:?} runs no containers")))
     }
 
     fn power(&self, node: &str, _state: &str) -> Result<(), ApiError> {
+        Err(ApiError::new(404, "NotFound", format!("there is no node {node:?}")))
+    }
+
+    fn cut(&self, node: &str, _mark: &str, _pod: Option<SocketAddr>) -> Result<(), ApiError> {
         Err(ApiError::new(404, "NotFound", format!("there is no node {node:?}")))
     }
 }

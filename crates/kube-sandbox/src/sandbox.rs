@@ -43,7 +43,8 @@ impl Sandbox {
         nodes::register(&store, &layout, &block).map_err(|error| StartError::Config(error.to_string()))?;
         let folders = Folders::new(config.dir.clone());
         let kubelets = Arc::new(Nodes::new(&store, &config, block, layout.clone()).map_err(io("the first container process"))?);
-        let proxy = Proxy::start(store.clone(), layout.iter().map(|node| node.address).collect()).map_err(io("service proxies"))?;
+        let proxy = Proxy::start(store.clone(), layout.iter().map(|node| node.address).collect(), kubelets.cuts())
+            .map_err(io("service proxies"))?;
         let hooks = Hooks { node_control: Arc::clone(&kubelets) as _, logs: Arc::clone(&kubelets) as _ };
         let server = ApiServer::start(store.clone(), hooks, config.token)?;
         let stop = CancellationToken::new();

@@ -1,7 +1,7 @@
 //! The nodes: every pod that is bound to one becomes processes of this machine, and their fate becomes the pod's status.
 //!
-//! What a process of this machine cannot show is left out, and said here: memory and CPU limits are not enforced, so nothing is ever
-//! `OOMKilled`; users, groups and capabilities of a security context are accepted and change nothing; read-only mounts and volume sizes
+//! What a process of this machine cannot show is left out, and said here: memory and CPU limits are not enforced, so nothing is
+//! `OOMKilled` but on request; users, groups and capabilities of a security context are accepted and change nothing; read-only mounts and volume sizes
 //! are not enforced; a process that leaves its container's process group outlives the container until the sandbox's machine ends it; and
 //! a server must listen on its pod's address (`status.podIP` through the downward API), since all pods share the machine's loopback.
 
@@ -18,6 +18,7 @@ mod termination;
 mod volumes;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,7 +35,7 @@ use crate::config::{Config, Image};
 use crate::controllers::feed::Feed;
 use crate::controllers::nodes::{self, NodeSpec};
 use crate::hooks::{LogSource, NodeControl};
-use crate::proxy::AddressBlock;
+use crate::proxy::{AddressBlock, Cuts};
 use crate::store::{ApiError, CONFIG_MAPS, EventKind, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SECRETS, Store, text};
 use container::SCHEME;
 use power::Power;
@@ -53,6 +54,8 @@ pub(crate) struct Nodes {
     forced_grace: Duration,
     containers: Mutex<BTreeMap<String, Listed>>,
     power: BTreeMap<String, watch::Sender<Power>>,
+    /// What the proxies do not pass on at the moment.
+    cuts: watch::Sender<Cuts>,
     /// Counts changes of things that pods may wait for: claims, volumes, secrets, config maps.
     nudges: watch::Sender<u64>,
 }
@@ -82,6 +85,7 @@ impl Nodes {
             block,
             power: nodes.iter().map(|node| (node.name.clone(), watch::Sender::new(Power::On))).collect(),
             nodes,
+            cuts: watch::Sender::default(),
             forced_grace: config.forced_grace,
             containers: Mutex::default(),
             nudges: watch::Sender::new(0),
@@ -145,6 +149,11 @@ impl Nodes {
         });
     }
 
+    /// What the proxies must not pass on, as it changes.
+    pub(crate) fn cuts(&self) -> watch::Receiver<Cuts> {
+        self.cuts.subscribe()
+    }
+
     /// Whether a node sends heartbeats.
     pub(crate) fn beats(&self, node: &str) -> bool {
         self.power_of(node).is_some_and(|power| *power.borrow() == Power::On)
@@ -170,7 +179,7 @@ impl Nodes {
 }
 
 impl NodeControl for Nodes {
-    fn signal(&self, node: &str, container_id: &str, signal: &str, scope: &str) -> Result<(), ApiError> {
+    fn signal(&self, node: &str, container_id: &str, signal: &str, scope: &str, reason: Option<&'static str>) -> Result<(), ApiError> {
         let signal = match signal {
             "SIGKILL" => Signal::KILL,
             "SIGSTOP" => Signal::STOP,
@@ -190,25 +199,45 @@ impl NodeControl for Nodes {
         let id = container_id.strip_prefix(SCHEME).unwrap_or(container_id);
         let process = self.listed().get(id).filter(|listed| listed.node == node).map(|listed| Arc::clone(&listed.process));
         let process = process.ok_or_else(|| ApiError::new(404, "NotFound", format!("node {node:?} runs no container {container_id:?}")))?;
+        if let Some(reason) = reason {
+            process.explain(reason);
+        }
         process.signal(signal, scope).map_err(|error| ApiError::internal(format!("signal not sent: {error}")))
     }
 
     fn power(&self, node: &str, state: &str) -> Result<(), ApiError> {
-        let wanted = Power::parse(state).ok_or_else(|| ApiError::bad_request(format!("state {state:?} is not one of on, frozen, off")))?;
+        let wanted = Power::parse(state)
+            .ok_or_else(|| ApiError::bad_request(format!("state {state:?} is not one of on, frozen, off, unattended")))?;
         let power = self.power_of(node).ok_or_else(|| ApiError::new(404, "NotFound", format!("there is no node {node:?}")))?;
         power.send_replace(wanted);
         // The workers do the same when they notice; whoever asked may rely on it from now on.
         let signal = match wanted {
-            Power::On => Signal::CONT,
-            Power::Frozen => Signal::STOP,
-            Power::Off => Signal::KILL,
+            Power::On => Some(Signal::CONT),
+            Power::Frozen => Some(Signal::STOP),
+            Power::Off => Some(Signal::KILL),
+            Power::Unattended => None,
         };
         for listed in self.listed().values().filter(|listed| listed.node == node) {
-            let _gone = listed.process.signal(signal, Scope::Group);
+            let _gone = signal.map(|signal| listed.process.signal(signal, Scope::Group));
         }
         if wanted == Power::On {
             nodes::renew(&self.store, node);
         }
+        Ok(())
+    }
+
+    fn cut(&self, node: &str, mark: &str, pod: Option<SocketAddr>) -> Result<(), ApiError> {
+        if self.power_of(node).is_none() {
+            return Err(ApiError::new(404, "NotFound", format!("there is no node {node:?}")));
+        }
+        self.cuts.send_modify(|cuts| match pod {
+            Some(pod) => {
+                cuts.insert(mark.to_owned(), pod);
+            }
+            None => {
+                cuts.remove(mark);
+            }
+        });
         Ok(())
     }
 }

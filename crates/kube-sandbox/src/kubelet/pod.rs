@@ -474,7 +474,7 @@ impl Worker {
 }
 
 fn ended_record(run: &Run, id: String, exit: Exit) -> Ended {
-    let reason = if exit.code == 0 { "Completed" } else { "Error" };
+    let reason = run.process.reason().unwrap_or(if exit.code == 0 { "Completed" } else { "Error" });
     Ended { id, code: exit.code, reason, message: None, started_at: run.started_at.clone(), finished_at: now() }
 }
 

@@ -1,7 +1,8 @@
-//! Nodes that freeze and nodes that lose their power.
+//! Nodes that freeze, nodes that lose their power, and nodes whose kubelet stopped.
 //!
 //! A frozen node does nothing: its processes are stopped and its kubelet neither sees nor says anything. A node without power has lost
-//! its processes, too, and its kubelet starts with what the API says once the power is back. What loopback cannot show is silence of the
+//! its processes, too, and its kubelet starts with what the API says once the power is back. An
+//! unattended node runs on, and nobody looks after it or speaks for it. What loopback cannot show is silence of the
 //! network: a connection to a pod of a powerless node is refused or reset, where in a cluster it would just not be answered.
 
 use rustix::process::Signal;
@@ -16,6 +17,8 @@ pub(crate) enum Power {
     On,
     Frozen,
     Off,
+    /// The kubelet does not run; what it started does.
+    Unattended,
 }
 
 impl Power {
@@ -25,6 +28,7 @@ impl Power {
             "on" => Some(Power::On),
             "frozen" => Some(Power::Frozen),
             "off" => Some(Power::Off),
+            "unattended" => Some(Power::Unattended),
             _ => None,
         }
     }
@@ -41,8 +45,11 @@ impl Worker {
             run.probes.abort_all();
         }
         while state != Power::On {
-            let signal = if state == Power::Off { Signal::KILL } else { Signal::STOP };
-            self.signal_all(signal);
+            match state {
+                Power::Off => self.signal_all(Signal::KILL),
+                Power::Frozen => self.signal_all(Signal::STOP),
+                Power::Unattended | Power::On => {}
+            }
             tokio::select! {
                 _ = self.power.changed() => {}
                 () = self.stop.cancelled() => return,

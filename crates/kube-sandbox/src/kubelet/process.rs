@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -81,7 +81,7 @@ impl Spawner {
         let child = answer.await.map_err(|_closed| io::Error::other("the sandbox is shutting down"))??;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or_else(|| io::Error::other("process has no id"))?;
         self.guard.watch(pid);
-        let process = Arc::new(Process { pid, reaped: AtomicBool::new(false), guard: Arc::clone(&self.guard) });
+        let process = Arc::new(Process { pid, reaped: AtomicBool::new(false), reason: OnceLock::new(), guard: Arc::clone(&self.guard) });
         Ok(Running { child, process })
     }
 }
@@ -143,6 +143,8 @@ impl From<Option<ExitStatus>> for Exit {
 pub(crate) struct Process {
     pid: Pid,
     reaped: AtomicBool,
+    /// Why it ends, where whoever ended it said so.
+    reason: OnceLock<&'static str>,
     guard: Arc<Guard>,
 }
 
@@ -159,6 +161,16 @@ impl Process {
     /// The process id, for logs.
     pub(crate) fn id(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
+    }
+
+    /// Says why it is about to end; the first to say so is believed.
+    pub(crate) fn explain(&self, reason: &'static str) {
+        let _said_before = self.reason.set(reason);
+    }
+
+    /// Why it ended, where that was said.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        self.reason.get().copied()
     }
 
     /// Sends a signal. A process that has ended already is no error.

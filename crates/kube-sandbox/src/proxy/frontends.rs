@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::relay;
+use super::{Cuts, relay};
 
 /// Connections that may wait to be accepted, as many as the kernel allows by default.
 const BACKLOG: u32 = 4096;
@@ -28,9 +28,10 @@ type Backends = Arc<Vec<SocketAddr>>;
 pub(super) type Wanted = BTreeMap<SocketAddr, Vec<SocketAddr>>;
 
 /// All listeners of one sandbox.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frontends {
     open: BTreeMap<SocketAddr, Frontend>,
+    cuts: watch::Receiver<Cuts>,
 }
 
 #[derive(Debug)]
@@ -40,6 +41,11 @@ struct Frontend {
 }
 
 impl Frontends {
+    /// No listener yet.
+    pub(super) fn new(cuts: watch::Receiver<Cuts>) -> Self {
+        Frontends { open: BTreeMap::new(), cuts }
+    }
+
     /// Opens, changes and closes listeners until they are as wanted; returns those that could not be opened, and why.
     pub(super) async fn apply(&mut self, wanted: Wanted) -> Vec<(SocketAddr, io::Error)> {
         let closing: Vec<SocketAddr> = self.open.keys().filter(|at| wanted.get(at).is_none_or(Vec::is_empty)).copied().collect();
@@ -65,7 +71,7 @@ impl Frontends {
             }
             match listen(at) {
                 Ok(listener) => {
-                    let frontend = Frontend::open(listener, backends);
+                    let frontend = Frontend::open(listener, backends, self.cuts.clone());
                     self.open.insert(at, frontend);
                 }
                 Err(error) => failed.push((at, error)),
@@ -84,9 +90,9 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Frontend {
-    fn open(listener: TcpListener, backends: Vec<SocketAddr>) -> Self {
+    fn open(listener: TcpListener, backends: Vec<SocketAddr>, cuts: watch::Receiver<Cuts>) -> Self {
         let (backends, current) = watch::channel(Arc::new(backends));
-        let accepting = tokio::spawn(accept(listener, current));
+        let accepting = tokio::spawn(accept(listener, current, cuts));
         Self { backends, accepting }
     }
 
@@ -98,13 +104,13 @@ impl Frontend {
     }
 }
 
-async fn accept(listener: TcpListener, backends: watch::Receiver<Backends>) {
+async fn accept(listener: TcpListener, backends: watch::Receiver<Backends>, cuts: watch::Receiver<Cuts>) {
     let turn = AtomicUsize::new(0);
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
                 let pick = turn.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(client, backends.clone(), pick));
+                tokio::spawn(serve(client, backends.clone(), cuts.clone(), pick));
             }
             Err(error) => {
                 // Out of file descriptors, most likely; without a pause this would spin until there are some again.
@@ -116,7 +122,7 @@ async fn accept(listener: TcpListener, backends: watch::Receiver<Backends>) {
 }
 
 /// One connection, from its acceptance to its end.
-async fn serve(client: TcpStream, mut backends: watch::Receiver<Backends>, pick: usize) {
+async fn serve(client: TcpStream, mut backends: watch::Receiver<Backends>, mut cuts: watch::Receiver<Cuts>, pick: usize) {
     let chosen = {
         let current = backends.borrow_and_update();
         current.get(pick % current.len().max(1)).copied()
@@ -134,14 +140,27 @@ async fn serve(client: TcpStream, mut backends: watch::Receiver<Backends>, pick:
         }
         tokio::time::sleep(REMOVED_DEADLINE).await;
     };
+    let connect = async {
+        // A client whose SYN is dropped sends it again. Here its connection is accepted, and goes nowhere until the cut is taken back.
+        until_cut(&mut cuts, backend, false).await;
+        relay::connect(backend, CONNECT_DEADLINE).await
+    };
     let connected = tokio::select! {
         biased;
-        connected = relay::connect(backend, CONNECT_DEADLINE) => connected,
+        connected = connect => connected,
         () = gone => Err(io::ErrorKind::ConnectionRefused.into()),
     };
     match connected {
-        Ok(server) if client.set_nodelay(true).is_ok() => relay::relay(client, server).await,
+        Ok(server) if client.set_nodelay(true).is_ok() => relay::relay(client, server, cuts, backend).await,
         _ => relay::reset(client),
+    }
+}
+
+/// Waits until a pod is cut off, or is not any more. For ever when nobody can cut any more and it is not as wanted.
+pub(super) async fn until_cut(cuts: &mut watch::Receiver<Cuts>, pod: SocketAddr, cut: bool) {
+    let as_wanted = cuts.wait_for(|cuts| cuts.values().any(|one| *one == pod) == cut).await.is_ok();
+    if !as_wanted {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -155,13 +174,15 @@ mod tests {
     struct Rig {
         block: AddressBlock,
         frontends: Frontends,
+        cuts: watch::Sender<Cuts>,
         at: SocketAddr,
     }
 
     fn rig() -> Rig {
         let block = AddressBlock::lease().unwrap();
         let at = SocketAddr::new(block.take_service().unwrap().into(), 1433);
-        Rig { block, frontends: Frontends::default(), at }
+        let cuts = watch::Sender::default();
+        Rig { block, frontends: Frontends::new(cuts.subscribe()), cuts, at }
     }
 
     impl Rig {
@@ -250,6 +271,25 @@ mod tests {
         let _holder = TcpListener::bind(rig.at).await.unwrap();
         let failed = rig.frontends.apply(Wanted::from([(rig.at, vec![rig.at])])).await;
         assert_eq!(failed.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_is_cut_off_is_not_heard_of_and_everything_arrives_once_it_is_back() {
+        let mut rig = rig();
+        let pod = rig.pod().await;
+        rig.point_to(&[&pod]).await;
+        let (mut client, mut server) = rig.pair(&pod).await;
+        rig.cuts.send_replace(Cuts::from([("a".to_owned(), pod.local_addr().unwrap())]));
+        client.write_u8(7).await.unwrap();
+        let mut newcomer = TcpStream::connect(rig.at).await.unwrap();
+        newcomer.write_u8(8).await.unwrap();
+        let silence = Duration::from_millis(200);
+        assert!(tokio::time::timeout(silence, server.read_u8()).await.is_err(), "a byte went through the cut");
+        assert!(tokio::time::timeout(silence, pod.accept()).await.is_err(), "a connection went through the cut");
+        rig.cuts.send_replace(Cuts::new());
+        assert_eq!(server.read_u8().await.unwrap(), 7);
+        let (mut late, _) = pod.accept().await.unwrap();
+        assert_eq!(late.read_u8().await.unwrap(), 8);
     }
 
     #[tokio::test]

@@ -11,15 +11,20 @@ mod frontends;
 mod relay;
 mod services;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use addresses::{AddressBlock, NODES_MAX};
 pub(crate) use allocator::ServiceAddresses;
 
 use crate::store::Store;
+
+/// Pods that nothing is passed on to, by the mark of whoever said so.
+pub(crate) type Cuts = BTreeMap<String, SocketAddr>;
 
 /// The running proxies of one sandbox.
 #[derive(Debug)]
@@ -29,15 +34,15 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts to serve every Service of the store; node ports are open on each of `nodes`.
-    pub(crate) fn start(store: Store, nodes: Vec<Ipv4Addr>) -> io::Result<Self> {
+    /// Starts to serve every Service of the store; node ports are open on each of `nodes`, and nothing is passed on to pods that are cut off.
+    pub(crate) fn start(store: Store, nodes: Vec<Ipv4Addr>, cuts: watch::Receiver<Cuts>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("sandbox-proxy".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = services::serve(store, nodes) => {}
+                    () = services::serve(store, nodes, cuts) => {}
                     () = stopped.cancelled() => {}
                 }
             });

@@ -9,25 +9,36 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::Cuts;
+use super::frontends::until_cut;
 
 /// Bytes read from one side before they are written to the other.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Passes bytes between the two until both have ended, or one of them was reset. A reset of one side resets the other, as it would
-/// when no proxy were between them.
-pub(super) async fn relay(mut client: TcpStream, mut server: TcpStream) {
+/// when no proxy were between them. While the pod is cut off nothing is passed either way, an end or a reset no more than a byte.
+pub(super) async fn relay(mut client: TcpStream, mut server: TcpStream, mut cuts: watch::Receiver<Cuts>, pod: SocketAddr) {
     let mut up = Direction::default();
     let mut down = Direction::default();
-    let outcome = poll_fn(|context| {
-        let up = up.poll(context, &mut client, &mut server);
-        let down = down.poll(context, &mut server, &mut client);
-        match (up, down) {
-            (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
+    let outcome = loop {
+        let pass = poll_fn(|context| {
+            let up = up.poll(context, &mut client, &mut server);
+            let down = down.poll(context, &mut server, &mut client);
+            match (up, down) {
+                (Poll::Ready(Err(error)), _) | (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+                _ => Poll::Pending,
+            }
+        });
+        tokio::select! {
+            biased;
+            () = until_cut(&mut cuts, pod, true) => {}
+            outcome = pass => break outcome,
         }
-    })
-    .await;
+        until_cut(&mut cuts, pod, false).await;
+    };
     if outcome.is_err() {
         reset(client);
         reset(server);

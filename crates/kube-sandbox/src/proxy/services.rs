@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
+use super::Cuts;
 use super::frontends::{Frontends, Wanted};
 use crate::controllers::feed::Feed;
 use crate::store::{ENDPOINT_SLICES, SERVICES, Store, text};
@@ -15,9 +17,9 @@ use crate::store::{ENDPOINT_SLICES, SERVICES, Store, text};
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Keeps the listeners as the Services say, for ever.
-pub(super) async fn serve(store: Store, nodes: Vec<Ipv4Addr>) {
+pub(super) async fn serve(store: Store, nodes: Vec<Ipv4Addr>, cuts: watch::Receiver<Cuts>) {
     let mut feed = Feed::new(&store, &[&SERVICES, &ENDPOINT_SLICES]);
-    let mut frontends = Frontends::default();
+    let mut frontends = Frontends::new(cuts);
     let mut retry = false;
     loop {
         if retry {

@@ -1,6 +1,7 @@
 //! Who gets in, how much they may send, and what the nodes' side is asked.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,13 +67,19 @@ impl LogSource for Node {
 }
 
 impl NodeControl for Node {
-    fn signal(&self, node: &str, container_id: &str, signal: &str, scope: &str) -> Result<(), ApiError> {
-        self.signals.lock().unwrap().push(format!("{node} {container_id} {signal} {scope}"));
+    fn signal(&self, node: &str, container_id: &str, signal: &str, scope: &str, reason: Option<&'static str>) -> Result<(), ApiError> {
+        let reason = reason.unwrap_or_default();
+        self.signals.lock().unwrap().push(format!("{node} {container_id} {signal} {scope} {reason}").trim_end().to_owned());
         Ok(())
     }
 
     fn power(&self, node: &str, state: &str) -> Result<(), ApiError> {
         self.signals.lock().unwrap().push(format!("{node} {state}"));
+        Ok(())
+    }
+
+    fn cut(&self, node: &str, mark: &str, pod: Option<SocketAddr>) -> Result<(), ApiError> {
+        self.signals.lock().unwrap().push(format!("{node} {mark} {pod:?}"));
         Ok(())
     }
 }
@@ -116,6 +123,19 @@ async fn signals_reach_the_node() {
     assert_eq!(status, 400);
     let (status, _) = bench.send("POST", "/sandbox/v1/nodes/n1/power", &json_body, r#"{"state":"off"}"#).await;
     assert_eq!((status, node.signals.lock().unwrap()[1].as_str()), (200, "n1 off"));
+    let (status, _) = bench.send("POST", path, &json_body, r#"{"signal":"SIGKILL","scope":"group","reason":"OOMKilled"}"#).await;
+    assert_eq!((status, node.signals.lock().unwrap()[2].as_str()), (200, "n1 sandbox://abc SIGKILL group OOMKilled"));
+    let (status, _) = bench.send("POST", path, &json_body, r#"{"signal":"SIGKILL","reason":"Bored"}"#).await;
+    assert_eq!(status, 400);
+    let cut = "/sandbox/v1/nodes/n1/cut";
+    let (status, _) = bench.send("POST", cut, &json_body, r#"{"mark":"m","address":"127.0.0.9","port":1433}"#).await;
+    assert_eq!((status, node.signals.lock().unwrap()[3].as_str()), (200, "n1 m Some(127.0.0.9:1433)"));
+    for wrong in
+        [r#"{"address":"127.0.0.9","port":1433}"#, r#"{"mark":"m","address":"127.0.0.9"}"#, r#"{"mark":"m","address":"here","port":1}"#]
+    {
+        let (status, _) = bench.send("POST", cut, &json_body, wrong).await;
+        assert_eq!(status, 400, "{wrong}");
+    }
     let quiet = Bench::with(100, Hooks { node_control: Arc::new(NoNodes), logs: Arc::new(NoNodes) }).await;
     let (status, _) = quiet.send("POST", path, &json_body, r#"{"signal":"SIGKILL"}"#).await;
     assert_eq!(status, 404);

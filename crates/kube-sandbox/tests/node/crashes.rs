@@ -59,6 +59,26 @@ async fn a_pod_force_deleted_with_the_kubelets_own_grace_is_asked_to_stop_first(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_is_killed_for_its_memory_says_so() {
+    let rig = Rig::start();
+    rig.deploy(&[], |_| ());
+    let before = rig.ready_pod(&[]).await;
+    let api = crate::client::connect(&rig.sandbox.kubeconfig()).await;
+    let id = container(&before)["containerID"].as_str().unwrap().trim_start_matches("sandbox://").to_owned();
+    let path = format!("/sandbox/v1/nodes/{}/containers/{id}/signal", text(&before, "/spec/nodeName"));
+    let body = json!({ "signal": "SIGKILL", "scope": "group", "reason": "OOMKilled" }).to_string().into_bytes();
+    api.request_text(crate::client::post(&path, body)).await.unwrap();
+    let after = rig
+        .until("a ready pod with one restart", &PODS, |pods| {
+            pods.iter().find(|pod| ready(pod) && container(pod)["restartCount"] == json!(1)).cloned()
+        })
+        .await;
+    let end = &container(&after)["lastState"]["terminated"];
+    assert_eq!((end["exitCode"].as_i64(), text(end, "/reason")), (Some(137), "OOMKilled"));
+    rig.sandbox.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_is_started_again_in_its_pod() {
     let rig = Rig::start();
     rig.deploy(&["--journal", "/data/journal"], |_| ());

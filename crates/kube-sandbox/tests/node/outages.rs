@@ -54,6 +54,26 @@ async fn a_frozen_node_is_not_ready_until_it_thaws_and_its_pod_is_the_same_one()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_its_kubelet_is_given_up_while_its_pod_serves_on() {
+    let rig = Rig::start_with(|config| config.node_grace = GRACE);
+    rig.deploy(&[], |_| ());
+    let (cluster, _) = rig.addresses();
+    let pod = rig.ready_pod(&[]).await;
+    let mut client = rig.reaches(cluster, name(&pod)).await;
+    let node = text(&pod, "/spec/nodeName").to_owned();
+    power(&rig, &node, "unattended").await;
+    rig.until("a silent node", &NODES, node_status(&node, "Unknown")).await;
+    rig.refuses(cluster).await;
+    assert_eq!(client.echo("still there?").await.unwrap(), "still there?");
+    power(&rig, &node, "on").await;
+    rig.until("a ready node", &NODES, node_status(&node, "True")).await;
+    let after = rig.ready_pod(&[]).await;
+    assert_eq!((uid(&after), &after["status"]["containerStatuses"][0]["restartCount"]), (uid(&pod), &json!(0)));
+    assert_eq!(client.echo("and now?").await.unwrap(), "and now?");
+    rig.sandbox.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_moves_from_a_node_without_power_when_its_patience_is_over() {
     let rig = Rig::start_with(|config| config.node_grace = GRACE);
     rig.create(&PERSISTENT_VOLUME_CLAIMS, claim("far", "shared", "ReadWriteOnce"));
