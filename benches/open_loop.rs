@@ -63,7 +63,7 @@ async fn measure(address: &str) -> anyhow::Result<()> {
         isolation: Isolation::ReadCommitted,
     };
     workload::prepare(&plan, &target).await?;
-    let load = Load::start(&plan, 1, target.clone(), recorder.sink(), clock)?;
+    let load = Load::start(&plan, 1, target.clone(), recorder.sink(), clock, |_| ())?;
     tokio::time::sleep(Duration::from_secs(SECONDS)).await;
     let progress = load.progress();
     let summary = load.stop(Duration::from_secs(10)).await;

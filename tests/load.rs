@@ -192,7 +192,7 @@ async fn an_undisturbed_load_is_acknowledged_and_found_whole() {
     let prober = Prober::start(target.clone(), recorder.sink(), clock, |_| {}).expect("a thread");
     prober.alert();
     let mix = [(WorkloadKind::Ledger, 70), (WorkloadKind::Bank, 30)];
-    let load = Load::start(&plan(&mix, 8, 1_000.0), 7, target.clone(), recorder.sink(), clock).expect("threads");
+    let load = Load::start(&plan(&mix, 8, 1_000.0), 7, target.clone(), recorder.sink(), clock, |_| ()).expect("threads");
     // More than two pages of the final read.
     until("4,100 ops are acknowledged", || recorder.sink().counts(&[F::LedgerAdd]).ok >= 4_100).await;
     prober.stop().await;
@@ -233,7 +233,7 @@ async fn a_server_that_is_killed_in_the_middle_loses_nothing_that_it_acknowledge
     let clock = Clock::start();
     let recorder = Recorder::create(dir.path(), clock).expect("a writable folder");
     let mix = [(WorkloadKind::Ledger, 1)];
-    let load = Load::start(&plan(&mix, 8, 500.0), 7, target.clone(), recorder.sink(), clock).expect("threads");
+    let load = Load::start(&plan(&mix, 8, 500.0), 7, target.clone(), recorder.sink(), clock, |_| ()).expect("threads");
     for _ in 0..3 {
         let before = load.progress().counts;
         until("the load runs", || load.progress().counts.ok >= before.ok + 100).await;

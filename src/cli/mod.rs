@@ -23,6 +23,7 @@ mod image;
 mod init;
 mod inject;
 mod list;
+mod metrics;
 mod overrides;
 mod plan;
 mod rbac;

@@ -1,4 +1,5 @@
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -6,9 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::experiment::{self, ClusterRef, Overrides, Plan};
+use crate::model::EventSink;
 use crate::report::{self, Entry, Live};
 use crate::run::{self, Finished, Keep, Options, RunError};
 
+use super::metrics::{Shared, serve};
 use super::{CommandResult, Exit, Failure, Job, Output, OverrideArgs, Streams};
 
 /// The default folder of runs.
@@ -44,6 +47,9 @@ pub(super) struct Run {
     /// The form of the result on stdout.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    /// Serve live figures as Prometheus text at this address, such as 127.0.0.1:9464; port 0 takes a free one. The path is /metrics.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// No progress on stderr.
     #[arg(short, long)]
     quiet: bool,
@@ -70,12 +76,23 @@ impl Run {
     async fn run(self, plans: Vec<Plan>, streams: &mut Streams<'_>) -> CommandResult {
         let cancel = CancellationToken::new();
         let signals = tokio::spawn(cancel_on_signal(cancel.clone()));
+        let metrics = Shared::default();
+        let server = match self.metrics {
+            Some(address) => {
+                let (address, server) = serve(address, metrics.clone())
+                    .await
+                    .map_err(|error| Failure::unavailable(format!("--metrics {address}: cannot listen: {error}")))?;
+                writeln!(streams.err, "metrics: http://{address}/metrics")?;
+                Some(server)
+            }
+            None => None,
+        };
         let repeat = self.repeat as usize;
         let mut worst = Exit::Pass;
         let mut entries = Vec::new();
         let turns: Vec<&Plan> = plans.iter().flat_map(|plan| std::iter::repeat_n(plan, repeat)).collect();
         for plan in &turns {
-            let (exit, entry) = self.one(plan, &cancel, streams).await?;
+            let (exit, entry) = self.one(plan, &metrics, &cancel, streams).await?;
             worst = worse(worst, exit);
             entries.push(entry);
             if cancel.is_cancelled() || (self.fail_fast && exit != Exit::Pass) {
@@ -83,6 +100,9 @@ impl Run {
             }
         }
         signals.abort();
+        if let Some(server) = server {
+            server.abort();
+        }
         if turns.len() > 1 {
             let left_out: Vec<String> = turns[entries.len()..].iter().map(|plan| plan.name.clone()).collect();
             self.together(&entries, &left_out, streams)?;
@@ -104,7 +124,13 @@ impl Run {
         Ok(())
     }
 
-    async fn one(&self, plan: &Plan, cancel: &CancellationToken, streams: &mut Streams<'_>) -> Result<(Exit, Entry), Failure> {
+    async fn one(
+        &self,
+        plan: &Plan,
+        metrics: &Shared,
+        cancel: &CancellationToken,
+        streams: &mut Streams<'_>,
+    ) -> Result<(Exit, Entry), Failure> {
         let cluster = plan.cluster.clone().unwrap_or(ClusterRef::Sandbox(None));
         meant(&cluster, self.yes_i_mean.as_deref())?;
         let keep = match (self.keep, self.keep_on_failure) {
@@ -112,7 +138,14 @@ impl Run {
             (_, true) => Keep::OnFailure,
             _ => Keep::Never,
         };
-        let live = (!self.quiet).then(|| Box::new(Live::new(std::io::stderr(), terminal_width(), plan)) as Box<_>);
+        let mut sinks: Vec<Box<dyn EventSink + Send>> = Vec::new();
+        if !self.quiet {
+            sinks.push(Box::new(Live::new(std::io::stderr(), terminal_width(), plan)));
+        }
+        if self.metrics.is_some() {
+            sinks.push(Box::new(metrics.clone()));
+        }
+        let live = (!sinks.is_empty()).then(|| Box::new(sinks) as Box<_>);
         let options = Options { reports: self.reports.clone(), cluster, keep, live };
         match run::run(plan, options, cancel.clone()).await {
             Ok(finished) => {

@@ -68,8 +68,14 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    /// From each repeat's time in ns and whether it ended.
+    /// From each repeat's time in ns and whether it ended, with a confidence interval.
     pub fn of(times: &[(u64, bool)]) -> Self {
+        let times_ns: Vec<u64> = times.iter().map(|&(ns, _)| ns).collect();
+        Repeats { p50_interval_ms: interval(&times_ns), ..Self::spread(times) }
+    }
+
+    /// The same without a confidence interval: for values that are not independent of each other, as those of one fault.
+    pub fn spread(times: &[(u64, bool)]) -> Self {
         let mut sorted: Vec<u64> = times.iter().map(|&(ns, _)| ns).collect();
         sorted.sort_unstable();
         let at = |percent: usize| {
@@ -83,7 +89,7 @@ impl Repeats {
             p50_ms: at(50),
             p99_ms: at(99),
             max_ms: at(100),
-            p50_interval_ms: interval(&sorted),
+            p50_interval_ms: None,
         }
     }
 }

@@ -137,6 +137,24 @@ pub enum EventKind {
         /// What was seen.
         error: OpError,
     },
+    /// A client of the workload noticed that its session is gone.
+    SessionLost {
+        /// Which client, from 0.
+        client: u64,
+        /// How it noticed.
+        how: OpError,
+        /// Whether it waited for nothing at that moment; else an op of its own failed or timed out.
+        idle: bool,
+    },
+    /// A client of the workload had an op acknowledged in a new session, for the first time since it lost one.
+    SessionBack {
+        /// Which client, from 0.
+        client: u64,
+        /// When it had noticed the loss, in ns since the run's start.
+        noticed_ns: u64,
+        /// When the login of the new session was accepted, in ns since the run's start.
+        login_ns: u64,
+    },
     /// A fault's target was resolved and its undo is in the journal; the mutation is next.
     FaultStarted {
         /// Unique in the run, such as `pod-kill-3`.

@@ -1,7 +1,7 @@
 //! Folds the timeline into what the report tells of run, faults, schedule and leaks.
 
 use crate::experiment::{Engine, Plan, hash};
-use crate::measure::{Episode, SeenBy, phases};
+use crate::measure::{Episode, SeenBy, new_connections, phases, sessions};
 use crate::model::{Event, EventKind, HarnessInfo, Millis, Provider, RunInfo};
 
 use super::model::{EngineReport, EpisodeReport, FaultReport, Lateness, Leaks, PhaseReport, RunReport, Schedule};
@@ -165,6 +165,8 @@ pub(super) fn episodes(events: &[Event], episodes: &[Episode]) -> Vec<EpisodeRep
                         source: span.source.to_owned(),
                     })
                     .collect(),
+                new_connections: outage.and_then(|outage| new_connections(events, &episode.window, &outage)),
+                sessions: sessions(events, &episode.window),
             }
         })
         .collect()

@@ -16,6 +16,7 @@ mod junit;
 mod limits;
 mod live;
 mod markdown;
+mod metrics;
 mod model;
 mod openmetrics;
 mod paint;
@@ -30,6 +31,7 @@ pub use index::{Entry, index};
 pub use judge::{JudgeError, Judged, judge, judge_so_far};
 pub use junit::junit_of;
 pub use live::Live;
+pub use metrics::Metrics;
 pub use model::{
     CheckReport, ClaimReport, EngineReport, EpisodeReport, Example, FaultReport, Lateness, Leaks, PhaseReport, ProofOp, Recorded, Report,
     RunReport, SCHEMA_VERSION, Schedule,

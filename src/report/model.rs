@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::measure::LatencySummary;
+use crate::measure::{LatencySummary, NewConnections, Sessions};
 use crate::model::{Claim, FaultTarget, HarnessInfo, LeakItem, Millis, OpType, Outcome, ProcessId, Provider, Verdict};
 
 /// The version of the format. It grows when a reader of the version before could be misled.
@@ -227,6 +227,12 @@ pub struct EpisodeReport {
     pub commits: u64,
     /// Where the time went, summing exactly to the outage.
     pub phases: Vec<PhaseReport>,
+    /// How far new connections got, and when; none where they were never cut off.
+    #[serde(default)]
+    pub new_connections: Option<NewConnections>,
+    /// How the sessions of the workload's clients fared; none where none was lost.
+    #[serde(default)]
+    pub sessions: Option<Sessions>,
 }
 
 /// One phase of an outage.

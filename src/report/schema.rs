@@ -211,6 +211,8 @@ fn episode() -> Value {
             ("errors", count("Errors that clients saw.")),
             ("commits", count("Commits in the fault's window.")),
             ("phases", list("Where the time went, summing exactly to the outage.", phase)),
+            ("newConnections?", or_null(new_connections())),
+            ("sessions?", or_null(sessions())),
         ],
     )
 }
@@ -226,6 +228,54 @@ fn summary(about: &str) -> Value {
             ("p99Ms", millis("The 99th percentile.")),
             ("p999Ms", millis("The 99.9th percentile.")),
             ("maxMs", millis("The longest.")),
+        ],
+    )
+}
+
+fn repeats(about: &str) -> Value {
+    let interval = json!({
+        "description": "The 95 % confidence interval of the median, in ms; null where there are too few outages for one.",
+        "type": ["array", "null"], "items": { "type": "number" }, "minItems": 2
+    });
+    object(
+        about,
+        &[
+            ("count", count("How many.")),
+            ("censored", count("How many did not end, counted with how long they were seen.")),
+            ("minMs", millis("The shortest.")),
+            ("p50Ms", millis("The median.")),
+            ("p99Ms", millis("The 99th percentile by nearest rank.")),
+            ("maxMs", millis("The longest.")),
+            ("p50IntervalMs?", interval),
+        ],
+    )
+}
+
+fn new_connections() -> Value {
+    object(
+        "How far new connections got, from the start of the outage; null where they were never cut off.",
+        &[
+            ("tcpMs", or_null(millis("The TCP connection was accepted; null where that never failed."))),
+            ("loginMs", or_null(millis("The login was accepted; null where that never failed."))),
+            ("commitMs", or_null(millis("A commit was acknowledged."))),
+        ],
+    )
+}
+
+fn sessions() -> Value {
+    object(
+        "How the sessions of the workload's clients fared; null where none was lost.",
+        &[
+            ("lost", count("Sessions that were lost.")),
+            ("back", count("How many of their clients had an op acknowledged again before the next fault.")),
+            (
+                "noticedBy",
+                json!({ "description": "How clients noticed: `reset`, `closed`, `timeout`, or the number of the server's error.",
+                        "type": "object", "additionalProperties": count("How many.") }),
+            ),
+            ("noticed", repeats("From the start of the fault until a client noticed.")),
+            ("login", repeats("From then until its next login was accepted.")),
+            ("commit", repeats("From then until its next op was acknowledged.")),
         ],
     )
 }
@@ -251,31 +301,13 @@ fn latency() -> Value {
             ],
         )
     };
-    let interval = json!({
-        "description": "The 95 % confidence interval of the median, in ms; null where there are too few outages for one.",
-        "type": ["array", "null"], "items": { "type": "number" }, "minItems": 2
-    });
     object(
         "Latencies of the workload and the prober.",
         &[
             ("response", by_outcome("From when an op of the workload was due.")),
             ("service", by_outcome("From when it was sent.")),
             ("connect", summary("Connect, login and commit of the prober, where it committed.")),
-            (
-                "reconnect",
-                object(
-                    "The outages of the episodes.",
-                    &[
-                        ("count", count("How many.")),
-                        ("censored", count("How many did not end.")),
-                        ("minMs", millis("The shortest.")),
-                        ("p50Ms", millis("The median.")),
-                        ("p99Ms", millis("The 99th percentile by nearest rank.")),
-                        ("maxMs", millis("The longest.")),
-                        ("p50IntervalMs?", interval),
-                    ],
-                ),
-            ),
+            ("reconnect", repeats("The outages of the episodes.")),
             (
                 "stages?",
                 object(

@@ -1,5 +1,8 @@
 //! The summary for a terminal: verdict first, fits its width, loses nothing without colour.
 
+use std::collections::BTreeMap;
+
+use crate::measure::{NewConnections, Sessions, median};
 use crate::model::{Millis, Outcome, Provider, Verdict};
 
 use super::model::{CheckReport, EpisodeReport, Report};
@@ -159,9 +162,45 @@ fn outages(page: &mut Page, report: &Report) {
             4,
         );
     }
+    ways_back(page, report);
     if report.episodes.iter().any(|e| e.seen_by == "new-connections") {
         page.text("In some outages only new connections were cut off; sessions that existed went on for a while.", 2, 4);
     }
+}
+
+/// How clients came back, over all outages: new connections by stage, and sessions that existed by how their loss was noticed.
+fn ways_back(page: &mut Page, report: &Report) {
+    let medians = |of: fn(&NewConnections) -> Option<Millis>| {
+        let mut times: Vec<f64> =
+            report.episodes.iter().filter_map(|episode| of(episode.new_connections.as_ref()?)).map(|ms| ms.0).collect();
+        times.sort_by(f64::total_cmp);
+        (!times.is_empty()).then(|| Millis(median(&times)))
+    };
+    let stages = [("TCP", medians(|new| new.tcp_ms)), ("login", medians(|new| new.login_ms)), ("commit", medians(|new| new.commit_ms))];
+    let words: Vec<String> = stages.into_iter().filter_map(|(stage, ms)| Some(format!("{stage} after {}", ms?))).collect();
+    if !words.is_empty() {
+        page.text(&format!("new connections: {} (medians)", words.join(", ")), 2, 4);
+    }
+    let sessions: Vec<&Sessions> = report.episodes.iter().filter_map(|episode| episode.sessions.as_ref()).collect();
+    if sessions.is_empty() {
+        return;
+    }
+    let mut ways: BTreeMap<&str, u64> = BTreeMap::new();
+    for (way, count) in sessions.iter().flat_map(|sessions| &sessions.noticed_by) {
+        *ways.entry(way).or_default() += count;
+    }
+    let ways: Vec<String> = ways.into_iter().map(|(way, count)| format!("{count} {way}")).collect();
+    let total = |of: fn(&Sessions) -> u64| sessions.iter().map(|sessions| of(sessions)).sum::<u64>();
+    let longest = |of: fn(&Sessions) -> Millis| Millis(sessions.iter().map(|sessions| of(sessions).0).fold(0.0, f64::max));
+    let text = format!(
+        "existing sessions: {} lost ({}), {} back; noticed after {} at most, committing again {} after that at most",
+        total(|s| s.lost),
+        ways.join(", "),
+        total(|s| s.back),
+        longest(|s| s.noticed.max_ms),
+        longest(|s| s.commit.max_ms)
+    );
+    page.text(&text, 2, 4);
 }
 
 /// The outage as a bar, as long in proportion as the longest, one letter a phase.

@@ -298,8 +298,10 @@ impl<'a> Run<'a> {
     async fn warm_up(&mut self) -> Result<u64, RunError> {
         let sql = self.sql_target()?;
         let sink = self.recorder.sink();
-        self.load = Some(Load::start(&self.plan.workload, self.seed, sql.clone(), sink.clone(), self.clock)?);
         let timeline = self.timeline.clone();
+        let of_sessions = timeline.clone();
+        let load = Load::start(&self.plan.workload, self.seed, sql.clone(), sink.clone(), self.clock, move |kind| of_sessions.emit(kind))?;
+        self.load = Some(load);
         self.prober = Some(Prober::start(sql, sink.clone(), self.clock, move |kind| timeline.emit(kind))?);
         self.tasks.spawn(throughput(sink.clone(), self.timeline.clone()));
         tokio::time::sleep(self.plan.workload.warm_up).await;

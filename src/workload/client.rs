@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::load::Hall;
 use super::queue::Due;
 use super::{Draws, Outcome};
-use crate::model::{ErrorKind, OpError, OpType, ProcessId, Value};
-use crate::sql::{Session, SqlError};
+use crate::model::{ErrorKind, EventKind, OpError, OpType, ProcessId, Value};
+use crate::sql::Session;
 
 const BACK_OFF_MS_MIN: u64 = 10;
 const BACK_OFF_MS_MAX: u64 = 100;
@@ -16,7 +16,11 @@ const BACK_OFF_MS_MAX: u64 = 100;
 /// A client.
 pub(super) struct Client {
     hall: Arc<Hall>,
+    /// Stays the same while processes come and go.
+    number: u64,
     process: ProcessId,
+    /// The session that was lost and is not back in use yet.
+    lost: Option<Lost>,
     /// Which ops it performs.
     draws: Draws,
     /// How long it waits between attempts to connect; apart, so that an outage does not change the sequence of ops.
@@ -24,17 +28,27 @@ pub(super) struct Client {
     idle_since_ns: u64,
 }
 
+/// A session that was lost, in ns since the run's start.
+struct Lost {
+    noticed_ns: u64,
+    /// When the next one had its login accepted.
+    login_ns: u64,
+}
+
 impl Client {
     pub(super) fn new(hall: Arc<Hall>, seed: u64, number: u64) -> Self {
         let process = hall.sink.next_process();
         let idle_since_ns = hall.clock().now_ns();
-        Client { hall, process, draws: Draws::new(seed, number), jitter: Draws::new(!seed, number), idle_since_ns }
+        Client { hall, number, process, lost: None, draws: Draws::new(seed, number), jitter: Draws::new(!seed, number), idle_since_ns }
     }
 
     /// Connects, performs ops, connects again, until the hall closes.
     pub(super) async fn run(mut self) {
         while let Some(session) = self.connect().await {
             self.hall.connected.fetch_add(1, Ordering::Relaxed);
+            if let Some(lost) = &mut self.lost {
+                lost.login_ns = self.hall.clock().now_ns();
+            }
             let more = self.serve(session).await;
             self.hall.connected.fetch_sub(1, Ordering::Relaxed);
             if !more {
@@ -81,13 +95,21 @@ impl Client {
             let due = tokio::select! {
                 biased;
                 error = session.gone() => {
-                    self.noticed(&error);
+                    self.session_lost(error.op_error(), true);
                     return true;
                 }
                 due = hall.queue.next() => due,
             };
             let Some(due) = due else { return false };
-            if self.perform(&mut session, due).await == OpType::Info {
+            let (kind, error) = self.perform(&mut session, due).await;
+            let ended = kind == OpType::Info || !session.is_open();
+            if let Some(error) = error.filter(|_| ended) {
+                self.session_lost(error, false);
+            }
+            if kind == OpType::Ok {
+                self.session_back();
+            }
+            if kind == OpType::Info {
                 // Its outcome may still come to pass: the process retires, and nothing more is asked of its connection.
                 self.process = hall.sink.next_process();
                 return true;
@@ -97,7 +119,7 @@ impl Client {
         true
     }
 
-    async fn perform(&mut self, session: &mut Session, due: Due) -> OpType {
+    async fn perform(&mut self, session: &mut Session, due: Due) -> (OpType, Option<OpError>) {
         let hall = &self.hall;
         hall.count_lateness(due, self.idle_since_ns, hall.clock().now_ns());
         let workload = hall.mix.draw(&mut self.draws);
@@ -109,12 +131,25 @@ impl Client {
             () = hall.cutoff.cancelled() => given_up(value.clone()),
         };
         let Outcome { kind, value, error } = outcome;
-        hall.sink.complete(op, kind, value, error);
-        kind
+        hall.sink.complete(op, kind, value, error.clone());
+        (kind, error)
     }
 
-    fn noticed(&self, error: &SqlError) {
-        tracing::debug!(process = self.process, %error, "an idle session was lost");
+    /// Tells how the client noticed, unless it was the run that ended the session. A session that is lost before it did anything belongs to the loss before it.
+    fn session_lost(&mut self, how: OpError, idle: bool) {
+        if self.hall.closing.is_cancelled() || self.lost.is_some() {
+            return;
+        }
+        let now_ns = self.hall.clock().now_ns();
+        self.lost = Some(Lost { noticed_ns: now_ns, login_ns: now_ns });
+        self.hall.tell(EventKind::SessionLost { client: self.number, how, idle });
+    }
+
+    /// The first op of a new session was acknowledged.
+    fn session_back(&mut self) {
+        if let Some(Lost { noticed_ns, login_ns }) = self.lost.take() {
+            self.hall.tell(EventKind::SessionBack { client: self.number, noticed_ns, login_ns });
+        }
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Hall {
     /// Cancelled when ops in flight are given up.
     pub(super) cutoff: CancellationToken,
     clock: Clock,
+    /// Who is told of sessions that are lost and regained.
+    on_session: Box<dyn Fn(EventKind) + Send + Sync>,
     issued: std::sync::atomic::AtomicU64,
     not_sent: std::sync::atomic::AtomicU64,
     lateness: Mutex<Histogram<u64>>,
@@ -58,6 +60,11 @@ impl Hall {
 
     pub(super) fn is_closing(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Tells of a session that was lost or regained.
+    pub(super) fn tell(&self, event: EventKind) {
+        (self.on_session)(event);
     }
 
     /// An op is due: into the queue with it, or, when that is full, into the history as one that was not sent.
@@ -146,11 +153,19 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts the clients and the schedule. The first op is due now.
+    /// Starts the clients and the schedule. The first op is due now. `on_session` gets [`EventKind::SessionLost`] and [`EventKind::SessionBack`]; it must
+    /// not block.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(plan: &WorkloadPlan, seed: u64, target: Target, sink: OpSink, clock: Clock) -> io::Result<Load> {
+    pub fn start(
+        plan: &WorkloadPlan,
+        seed: u64,
+        target: Target,
+        sink: OpSink,
+        clock: Clock,
+        on_session: impl Fn(EventKind) + Send + Sync + 'static,
+    ) -> io::Result<Load> {
         let clients = usize::try_from(plan.clients).unwrap_or(usize::MAX).clamp(1, 10_000);
         let deadlines = Deadlines::default();
         let hall = Arc::new(Hall {
@@ -163,6 +178,7 @@ impl Load {
             closing: CancellationToken::new(),
             cutoff: CancellationToken::new(),
             clock,
+            on_session: Box::new(on_session),
             issued: 0.into(),
             not_sent: 0.into(),
             lateness: Mutex::new(new_histogram()),

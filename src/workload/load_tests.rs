@@ -40,7 +40,17 @@ impl Rig {
     }
 
     fn load(&self, plan: &WorkloadPlan, target: Target) -> Load {
-        Load::start(plan, 1, target, self.recorder.sink(), self.clock).expect("threads")
+        self.load_told(plan, target).0
+    }
+
+    /// Also what is told of sessions.
+    fn load_told(&self, plan: &WorkloadPlan, target: Target) -> (Load, Arc<Mutex<Vec<EventKind>>>) {
+        let told: Arc<Mutex<Vec<EventKind>>> = Arc::default();
+        let teller = Arc::clone(&told);
+        let load = Load::start(plan, 1, target, self.recorder.sink(), self.clock, move |event| {
+            teller.lock().expect("no panic").push(event);
+        });
+        (load.expect("threads"), told)
     }
 
     fn finish(self) -> Vec<Op> {
@@ -150,7 +160,7 @@ async fn a_killed_server_leaves_unknowns_and_failures_of_the_right_kind() {
     let server = FakeServer::start().await;
     let address = server.address();
     let rig = Rig::new();
-    let load = rig.load(&plan(4, 400.0, END), server.target());
+    let (load, told) = rig.load_told(&plan(4, 400.0, END), server.target());
     until("the load runs", || load.progress().counts.ok >= 50).await;
     server.stall();
     until("all clients wait for an answer", || server.behaviour.held.load(Ordering::SeqCst) == 4).await;
@@ -160,8 +170,14 @@ async fn a_killed_server_leaves_unknowns_and_failures_of_the_right_kind() {
     assert!(during.first_error_ns.is_some() && during.connected == 0);
     let server = FakeServer::start_at(address).await;
     until("the clients are back", || load.progress().counts.ok >= during.counts.ok + 50).await;
+    until("every client has committed again", || {
+        let told = told.lock().expect("no panic");
+        told.iter().filter(|event| matches!(event, EventKind::SessionBack { .. })).count() == 4
+    })
+    .await;
     load.stop(END).await;
     drop(server);
+    assert_each_session_was_lost_and_regained(&told.lock().expect("no panic"));
     let ops = rig.finish();
     assert_well_formed(&ops);
     let unknown = completions(&ops, OpType::Info);
@@ -176,6 +192,26 @@ async fn a_killed_server_leaves_unknowns_and_failures_of_the_right_kind() {
     let processes: BTreeSet<u32> = ops.iter().map(|op| op.process).collect();
     // Four retired, four took their place; the load's own for leftovers may be among them.
     assert!(processes.len() >= 8, "{processes:?}");
+}
+
+/// Four clients, each with a reset in the middle of an op, and nothing told of the run's own end.
+fn assert_each_session_was_lost_and_regained(told: &[EventKind]) {
+    let mut noticed = BTreeSet::new();
+    let mut regained = BTreeSet::new();
+    for event in told {
+        match event {
+            EventKind::SessionLost { client, how, idle } => {
+                assert_eq!((how.kind, *idle), (ErrorKind::Reset, false));
+                assert!(noticed.insert(*client), "client {client} lost its session twice");
+            }
+            EventKind::SessionBack { client, noticed_ns, login_ns } => {
+                assert!(noticed.contains(client) && noticed_ns < login_ns);
+                regained.insert(*client);
+            }
+            other => panic!("not a session's event: {other:?}"),
+        }
+    }
+    assert_eq!((noticed.len(), regained), (4, noticed));
 }
 
 #[tokio::test]

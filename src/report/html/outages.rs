@@ -36,6 +36,7 @@ pub(super) fn outages(page: &mut String, judged: &Judged) {
         page.push_str("</div></details>");
     }
     phase_table(page, report);
+    ways_back(page, report);
     page.push_str("</div>\n");
 }
 
@@ -174,4 +175,40 @@ fn phase_table(page: &mut String, report: &Report) {
         );
     }
     page.push_str("</tbody></table></div></details>");
+}
+
+/// How clients came back: three stages of new connections, and what became of sessions that existed.
+fn ways_back(page: &mut String, report: &Report) {
+    let told = |episode: &&EpisodeReport| episode.new_connections.is_some() || episode.sessions.is_some();
+    if !report.episodes.iter().any(|episode| told(&episode)) {
+        return;
+    }
+    page.push_str(
+        "<h3>How clients came back</h3><div class=\"scroll\"><table><caption>New connections count from the start of the outage; sessions from when their \
+         client noticed, which itself counts from the start of the fault. Median and longest.</caption><thead><tr><th scope=\"col\">fault</th>\
+         <th scope=\"col\" class=\"n\">new: TCP</th><th scope=\"col\" class=\"n\">login</th><th scope=\"col\" class=\"n\">commit</th>\
+         <th scope=\"col\" class=\"n\">sessions lost</th><th scope=\"col\">noticed by</th><th scope=\"col\" class=\"n\">noticed after</th>\
+         <th scope=\"col\" class=\"n\">login</th><th scope=\"col\" class=\"n\">first commit</th></tr></thead><tbody>",
+    );
+    for episode in report.episodes.iter().filter(told).take(SHOWN) {
+        let _ = write!(page, "<tr><th scope=\"row\">{}</th>", Text(&episode.fault_id));
+        let new = episode.new_connections.unwrap_or_default();
+        for stage in [new.tcp_ms, new.login_ms, new.commit_ms] {
+            let _ = write!(page, "<td class=\"n\">{}</td>", stage.map_or("–".to_owned(), |ms| ms.to_string()));
+        }
+        let Some(sessions) = &episode.sessions else {
+            page.push_str("<td class=\"n zero\">0</td><td></td><td class=\"n\">–</td><td class=\"n\">–</td><td class=\"n\">–</td></tr>");
+            continue;
+        };
+        let ways: Vec<String> = sessions.noticed_by.iter().map(|(way, count)| format!("{count} {way}")).collect();
+        let away = sessions.lost.saturating_sub(sessions.back);
+        let away = if away > 0 { format!(" ({away} not back)") } else { String::new() };
+        let _ = write!(page, "<td class=\"n\">{}{away}</td><td>{}</td>", sessions.lost, Text(&ways.join(", ")));
+        for times in [&sessions.noticed, &sessions.login, &sessions.commit] {
+            let both = if times.count == 0 { "–".to_owned() } else { format!("{}, {}", times.p50_ms, times.max_ms) };
+            let _ = write!(page, "<td class=\"n\">{both}</td>");
+        }
+        page.push_str("</tr>");
+    }
+    page.push_str("</tbody></table></div>");
 }
