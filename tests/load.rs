@@ -278,7 +278,7 @@ async fn lists_and_registers_keep_every_isolation_level() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let clock = Clock::start();
         let recorder = Recorder::create(dir.path(), clock).expect("a writable folder");
-        let load = Load::start(&plan, 7, target.clone(), recorder.sink(), clock).expect("threads");
+        let load = Load::start(&plan, 7, target.clone(), recorder.sink(), clock, |_| ()).expect("threads");
         // Some six lists are filled by then, and eight transactions run at once all the time.
         until("200 transactions are acknowledged", || recorder.sink().counts(&[F::Txn]).ok >= 200).await;
         load.stop(WITHIN).await;
@@ -306,7 +306,7 @@ async fn lists_and_registers_survive_a_kill_at_full_load() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let clock = Clock::start();
     let recorder = Recorder::create(dir.path(), clock).expect("a writable folder");
-    let load = Load::start(&plan, 7, target.clone(), recorder.sink(), clock).expect("threads");
+    let load = Load::start(&plan, 7, target.clone(), recorder.sink(), clock, |_| ()).expect("threads");
     for _ in 0..2 {
         let before = load.progress().counts;
         until("the load runs", || load.progress().counts.ok >= before.ok + 100).await;

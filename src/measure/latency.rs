@@ -103,9 +103,9 @@ fn interval(times_ns: &[u64]) -> Option<[Millis; 2]> {
 /// Response times of the ops that were due in one stage of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct StageLatency {
-    /// Of those that happened. Ops that never ended are counted here as censored.
+    /// Of those that happened, or were declined by their own condition. Ops that never ended are counted here as censored.
     pub response: Summary,
-    /// How many did not happen.
+    /// How many others did not happen.
     pub failed: u64,
     /// How many may have happened.
     pub unknown: u64,
@@ -257,8 +257,11 @@ impl LatencyRecorder {
                 let response_ns = op.time_ns.saturating_sub(begun.intended_ns);
                 self.response[outcome].saturating_record(response_ns.max(1));
                 let staged = &mut self.staged[self.stages.of(begun.intended_ns) as usize];
+                // What an op's own condition declined was answered as it was asked.
+                let declined = op.error.is_some_and(|error| error.kind == ErrorKind::Declined);
                 match op.kind {
                     OpType::Ok => staged.response.saturating_record(response_ns.max(1)),
+                    OpType::Fail if declined => staged.response.saturating_record(response_ns.max(1)),
                     OpType::Fail => staged.failed += 1,
                     OpType::Info | OpType::Invoke => staged.unknown += 1,
                 }

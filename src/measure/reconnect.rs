@@ -105,6 +105,7 @@ fn word(how: &OpError) -> String {
         ErrorKind::Server => "server",
         ErrorKind::Protocol => "protocol",
         ErrorKind::NotSent => "not-sent",
+        ErrorKind::Declined => "declined",
     };
     how.number.map_or_else(|| word.to_owned(), |number| format!("error {number}"))
 }

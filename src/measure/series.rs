@@ -5,14 +5,14 @@
 //! would be more than [`BINS_MAX`], which merges counts exactly and keeps memory and page the same size for a minute and a day. Percentiles of an interval are read from
 //! buckets an eighth of an octave wide, so they are within 6 % of the truth: enough for a picture; every figure in words comes from the HDR histograms.
 
-use crate::model::{Begun, ErrorKind, F, OpType, OpView};
+use crate::model::{Begun, ErrorKind, OpType, OpView};
 
 /// The most intervals of a series.
 pub const BINS_MAX: usize = 4_096;
 /// The length that intervals start with.
 const FIRST_BIN_NS: u64 = 100_000_000;
 
-/// Every kind of error, in the order in which counts of them are kept.
+/// Every kind of error, but for what is declined on purpose, in the order in which counts of them are kept.
 pub const ERROR_KINDS: [ErrorKind; 8] = [
     ErrorKind::Refused,
     ErrorKind::Reset,
@@ -132,7 +132,7 @@ impl Default for Series {
 impl Series {
     /// Takes one transition of the workload; what the prober and the final read do is not part of the load.
     pub fn op(&mut self, op: &OpView<'_>, begun: Option<&Begun>) {
-        if matches!(op.f, F::Probe | F::LedgerRead) {
+        if !op.f.is_load() {
             return;
         }
         let Some(begun) = begun else {
@@ -187,7 +187,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{OpView, ValueView};
+    use crate::model::{F, ValueView};
 
     fn feed(series: &mut Series, due_ns: u64, done_ns: u64, kind: OpType) {
         let view = |time_ns, kind| OpView {
