@@ -13,6 +13,7 @@ pub mod measure;
 pub mod model;
 pub mod report;
 pub mod run;
+pub mod selftest;
 pub mod sql;
 pub mod target;
 pub mod workload;

@@ -424,3 +424,21 @@ fn a_history_is_exported_and_judged_again_as_the_same() {
     assert_eq!(output.status.code(), Some(64));
     assert!(err(&output).contains("no ops of the register workload"), "{}", err(&output));
 }
+
+/// A defect that only a restart shows, one of isolation, and none: enough to show that the matrix is made of trials. All of them: `chaos selftest`.
+#[test]
+fn planted_defects_are_found_and_a_sound_engine_is_not_accused() {
+    let folder = folder_with(&[]);
+    let output = chaos(folder.path(), &["selftest", "lose-last", "dirty-read", "--sound", "1", "--ops", "600", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+    let matrix: serde_json::Value = serde_json::from_str(out(&output)).unwrap();
+    let trial = |row: usize| &matrix["rows"][row]["trials"][0];
+    assert_eq!((trial(0)["verdicts"]["ledger"].as_str(), trial(1)["verdicts"]["append"].as_str()), (Some("invalid"), Some("invalid")));
+    assert_eq!((matrix["rows"][2]["mode"].as_str(), trial(2)["classes"].as_array().map(Vec::len)), (None, Some(0)));
+
+    let list = chaos(folder.path(), &["selftest", "--list"]);
+    assert!(out(&list).lines().count() >= 14 && out(&list).contains("torn-page"), "{}", out(&list));
+    let wrong = chaos(folder.path(), &["selftest", "lose-everything"]);
+    assert_eq!(wrong.status.code(), Some(64));
+    assert!(err(&wrong).contains("expected lose-acked, lose-last"), "{}", err(&wrong));
+}

@@ -31,6 +31,7 @@ mod recover;
 mod report;
 mod run;
 mod schema;
+mod selftest;
 mod validate;
 
 pub use embedded::embedded;
@@ -86,6 +87,8 @@ enum Command {
     Schema(schema::Schema),
     /// Write a commented experiment to start from.
     Init(init::Init),
+    /// Plant defects in the stand-in engine and show which checker finds each.
+    Selftest(selftest::Selftest),
     /// Tell what works on this machine and what is missing, with the command that mends it.
     Doctor(doctor::Doctor),
     /// Write the stand-in engine as a container image, without Docker.
@@ -112,6 +115,7 @@ impl Command {
             Command::List(command) => Job::Done(command.run(streams)),
             Command::Schema(command) => Job::Done(command.run(streams)),
             Command::Init(command) => Job::Done(command.run(streams)),
+            Command::Selftest(command) => Job::Later(Box::pin(command.run(streams))),
             Command::Doctor(command) => Job::Later(Box::pin(command.run(streams))),
             Command::Image(command) => Job::Later(Box::pin(command.run(streams))),
             Command::Completions(command) => Job::Done(command.run(streams)),

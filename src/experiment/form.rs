@@ -2,7 +2,7 @@
 
 use super::faults::FAULTS;
 use super::names::Named;
-use super::plan::{AccessMode, Controller, Engine, Tls};
+use super::plan::{AccessMode, Controller, Engine, Sabotage, Tls};
 use crate::model::{Claim, Isolation};
 
 /// A mapping with a fixed set of keys.
@@ -206,7 +206,12 @@ static TARGET: Section = Section {
             Kind::Switch,
             Absent::Default("false"),
         ),
-        key("sabotage", "A defect that the stand-in engine is told to have, for tests of the harness itself.", Kind::Word, Absent::Nothing),
+        key(
+            "sabotage",
+            "A defect that the stand-in engine is told to have, for tests of the harness itself.",
+            Kind::Choice(words::<Sabotage>),
+            Absent::Nothing,
+        ),
     ],
 };
 

@@ -23,7 +23,7 @@ pub use names::Named;
 pub use outline::{Created, Injection, Outline, cautions, outline};
 pub use plan::{
     AccessMode, BlastRadius, ClusterRef, Controller, Engine, ExistingTarget, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget,
-    ServiceAccess, Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
+    Sabotage, ServiceAccess, Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
 pub use resolve::fault_spec;
 pub use schema::schema;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::model::{Claim, Isolation};
 
-use super::plan::{AccessMode, ClusterRef, Controller, Engine, ServiceAccess, Tls, WorkloadKind};
+use super::plan::{AccessMode, ClusterRef, Controller, Engine, Sabotage, ServiceAccess, Tls, WorkloadKind};
 
 /// A choice that a file makes by a word.
 pub trait Named: Copy + Sized + 'static {
@@ -89,6 +89,23 @@ named!(WorkloadKind,
     Bank = "bank": "Transfers between accounts, and snapshot reads of all balances: the atomicity check.",
     Append = "append": "Transactions of 1 to 8 appends to lists and reads of lists: the isolation check.",
     Register = "register": "Reads, writes and compare-and-sets of registers: the linearizability check.",
+);
+
+named!(Sabotage,
+    LoseAcked = "lose-acked": "Commits are acknowledged 60 ms before they are written.",
+    LoseLast = "lose-last": "Recovery ignores the last three commits of the log.",
+    AckThenCrash = "ack-then-crash": "After 300 acknowledged statements the process dies with what it acknowledged and did not write.",
+    ReorderCommits = "reorder-commits": "Some acknowledged statements are carried out only after twenty later ones.",
+    TornPage = "torn-page": "The newest row of each table comes back from a restart with the second half of its longest value zeroed.",
+    SilentTruncate = "silent-truncate": "The five newest rows of each table are gone after a restart.",
+    WrongVolume = "wrong-volume": "Every restart begins with an empty directory.",
+    FlipBit = "flip-bit": "One stored value in fifty has a flipped bit.",
+    DoubleApply = "double-apply": "One UPDATE in forty is carried out twice.",
+    ResurrectAborted = "resurrect-aborted": "One ROLLBACK in three commits.",
+    StaleRead = "stale-read": "Reads outside of the writer return what was true up to 300 ms ago.",
+    DirtyRead = "dirty-read": "Reads return what other transactions have not committed.",
+    LostUpdate = "lost-update": "Transactions of every level lock nothing that they read, as under READ COMMITTED.",
+    WriteSkew = "write-skew": "SERIALIZABLE is SNAPSHOT: what is written is checked, what was read is not.",
 );
 
 impl Named for Isolation {

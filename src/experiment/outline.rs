@@ -191,8 +191,8 @@ fn settings(plan: &Plan) -> BTreeMap<String, String> {
     if plan.target.ignore_sigterm {
         settings.insert("target.ignoreSigterm".to_owned(), "true".to_owned());
     }
-    if let Some(sabotage) = &plan.target.sabotage {
-        settings.insert("target.sabotage".to_owned(), sabotage.clone());
+    if let Some(sabotage) = plan.target.sabotage {
+        settings.insert("target.sabotage".to_owned(), sabotage.to_string());
     }
     settings
 }

@@ -69,7 +69,40 @@ pub struct TargetPlan {
     /// Whether the stand-in engine ignores the order to stop.
     pub ignore_sigterm: bool,
     /// A defect that the stand-in engine is told to have, for the harness' own tests.
-    pub sabotage: Option<String>,
+    pub sabotage: Option<Sabotage>,
+}
+
+/// A defect that the stand-in engine is told to have, for the harness' own tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Commits are acknowledged 60 ms before they are written.
+    LoseAcked,
+    /// Recovery ignores the last three commits of the log.
+    LoseLast,
+    /// After 300 acknowledged statements the process dies with what it acknowledged and did not write.
+    AckThenCrash,
+    /// Some acknowledged statements are carried out only after twenty later ones.
+    ReorderCommits,
+    /// The newest row of each table comes back from a restart with the second half of its longest value zeroed.
+    TornPage,
+    /// The five newest rows of each table are gone after a restart.
+    SilentTruncate,
+    /// Every restart begins with an empty directory.
+    WrongVolume,
+    /// One stored value in fifty has a flipped bit.
+    FlipBit,
+    /// One UPDATE in forty is carried out twice.
+    DoubleApply,
+    /// One ROLLBACK in three commits.
+    ResurrectAborted,
+    /// Reads outside of the writer return what was true up to 300 ms ago.
+    StaleRead,
+    /// Reads return what other transactions have not committed.
+    DirtyRead,
+    /// Transactions of every level lock nothing that they read, as under READ COMMITTED.
+    LostUpdate,
+    /// SERIALIZABLE is SNAPSHOT: what is written is checked, what was read is not.
+    WriteSkew,
 }
 
 /// The SQL server under test.

@@ -274,6 +274,11 @@ impl<'a> Fields<'a> {
         self.choice_word(name).map(|word| T::named(&word).unwrap_or(T::ALL[0]))
     }
 
+    /// A choice; `None` when left out.
+    pub fn maybe_choice<T: Named>(&self, name: &str) -> Option<Field<T>> {
+        Some(self.maybe(name, read_choice)?.map(|word| T::named(&word).unwrap_or(T::ALL[0])))
+    }
+
     /// A choice as its word.
     pub fn choice_word(&self, name: &str) -> Field<String> {
         self.always(name, read_choice)

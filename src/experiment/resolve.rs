@@ -93,7 +93,7 @@ fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
             }
             ignores.value
         },
-        sabotage: fields.maybe_text("sabotage").map(|sabotage| {
+        sabotage: fields.maybe_choice("sabotage").map(|sabotage| {
             if let Some(engine) = engine
                 && engine != Engine::TdsSqlite
             {

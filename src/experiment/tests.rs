@@ -114,7 +114,7 @@ fn every_key_is_read() {
             service: ServiceAccess::Address("db.example:1433".to_owned()),
             tls: Tls::TrustServerCertificate,
             ignore_sigterm: true,
-            sabotage: Some("lose-acked".to_owned()),
+            sabotage: Some(Sabotage::LoseAcked),
         }
     );
     assert_eq!(
@@ -458,7 +458,7 @@ prop_compose! {
         tls in prop::sample::select(Tls::ALL),
         image in prop::option::of("[a-z0-9][!-~]{0,40}"),
         class in prop::option::of("[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?"),
-        sabotage in prop::option::of("[a-z]{1,10}"),
+        sabotage in prop::option::of(prop::sample::select(Sabotage::ALL)),
         size_mi in 1u64..100_000,
         grace_s in 0u64..86_400,
         ready_within in duration_within(1),

@@ -70,8 +70,8 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     writeln!(to, "  tls: {}", quote(target.tls.id()))?;
     writeln!(to, "  service: {}", quote(&target.service.to_string()))?;
     writeln!(to, "  ignoreSigterm: {}", target.ignore_sigterm)?;
-    if let Some(sabotage) = &target.sabotage {
-        writeln!(to, "  sabotage: {}", quote(sabotage))?;
+    if let Some(sabotage) = target.sabotage {
+        writeln!(to, "  sabotage: {sabotage}")?;
     }
     let workload = &plan.workload;
     writeln!(to, "workload:")?;

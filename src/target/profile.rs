@@ -57,7 +57,7 @@ impl Profile {
                     arguments.push("--ignore-sigterm".to_owned());
                 }
                 if let Some(mode) = &target.sabotage {
-                    arguments.extend(["--sabotage".to_owned(), mode.clone()]);
+                    arguments.extend(["--sabotage".to_owned(), mode.to_string()]);
                 }
                 Profile {
                     engine: "tds-sqlite",

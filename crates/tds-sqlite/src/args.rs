@@ -1,7 +1,8 @@
 //! The command line, and a whole process around a [`Server`].
 
 use crate::log::Log;
-use crate::server::{Config, Sabotage, Server, StartError, TlsMode};
+use crate::sabotage::Sabotage;
+use crate::server::{Config, Server, StartError, TlsMode};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,8 +62,10 @@ pub fn main_with(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if args.sabotage.is_some() && std::io::stderr().is_terminal() {
-        let _ = writeln!(std::io::stderr(), "\x1b[1;31mSABOTAGE: this server loses data on purpose.\x1b[0m");
+    if let Some(mode) = args.sabotage
+        && std::io::stderr().is_terminal()
+    {
+        let _ = writeln!(std::io::stderr(), "\x1b[1;31mSABOTAGE ({}): this server is wrong on purpose.\x1b[0m", mode.name());
     }
     let code = runtime.block_on(run(args, password, log));
     runtime.shutdown_timeout(RUNTIME_TIME);

@@ -13,8 +13,10 @@
 //! | `session` | a client's state and the batch interpreter |
 //! | `server` | start, accept, stop |
 //!
-//! Isolation: READ COMMITTED reads statement snapshots (as with READ_COMMITTED_SNAPSHOT); REPEATABLE READ, SERIALIZABLE and SNAPSHOT own the database's writer
-//! from their first statement, so that they are serial. A transaction that writes owns the writer from its first write; others wait as LOCK_TIMEOUT says.
+//! Isolation: READ COMMITTED reads statement snapshots (as with READ_COMMITTED_SNAPSHOT); REPEATABLE READ and SERIALIZABLE own the database's writer
+//! from their first statement, so that they are serial. SNAPSHOT reads what was committed before its first statement, and ends with 3960 where it writes a row that
+//! was changed since, or reads after a write while others have committed. A transaction that writes owns the writer from its first write; others wait as
+//! LOCK_TIMEOUT says.
 
 mod args;
 mod engine;
@@ -23,6 +25,7 @@ mod error;
 mod hostile;
 mod log;
 mod proto;
+mod sabotage;
 mod server;
 mod session;
 mod sql;
@@ -31,4 +34,5 @@ mod value;
 
 pub use args::{Args, main_with};
 pub use log::Log;
-pub use server::{Config, Sabotage, Server, StartError, TlsMode};
+pub use sabotage::Sabotage;
+pub use server::{Config, Server, StartError, TlsMode};

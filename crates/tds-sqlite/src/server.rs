@@ -4,6 +4,7 @@ use crate::engine::store::{Options, Store};
 use crate::engine::views::SessionRow;
 use crate::log::Log;
 use crate::proto::tls;
+use crate::sabotage::Sabotage;
 use crate::session::{program::ProgramCache, serve};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,21 +27,6 @@ pub enum TlsMode {
     Off,
     /// Everything, always.
     Required,
-}
-
-/// A way in which this server is wrong on purpose, to show that a check finds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Sabotage {
-    /// Commits are acknowledged before they are written.
-    LoseAcked,
-}
-
-impl Sabotage {
-    fn name(self) -> &'static str {
-        match self {
-            Self::LoseAcked => "lose-acked",
-        }
-    }
 }
 
 /// Everything that a server needs to know.
@@ -234,7 +220,7 @@ impl Server {
         log.line("Server", &format!("Server process ID is {}.", std::process::id()));
         log.line("Server", &format!("Default data directory: {}.", config.data.join("data").display()));
         if let Some(s) = config.sabotage {
-            log.line("Server", &format!("WARNING: sabotage mode '{}' is on. This server loses data on purpose.", s.name()));
+            log.line("Server", &format!("WARNING: sabotage mode '{}' is on. This server is wrong on purpose.", s.name()));
         }
         let acceptor = match config.tls {
             TlsMode::Off => None,
@@ -243,7 +229,7 @@ impl Server {
         let (fatal_tx, fatal) = mpsc::channel(1);
         let options = Options {
             dir: config.data.clone(),
-            lose_acked: config.sabotage == Some(Sabotage::LoseAcked),
+            sabotage: config.sabotage,
             idle: config.idle_transaction,
             properties: properties(&name, &config.data),
         };

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// Runs the engine with the arguments after its name, to the end of the process.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -14,5 +14,27 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             let _unheard = error.print();
             ExitCode::from(if error.use_stderr() { 64 } else { 0 })
         }
+    }
+}
+
+/// The defects that the engine can be told to have, each with what it does.
+pub fn sabotage_modes() -> Vec<(String, String)> {
+    let value = |mode: &tds_sqlite::Sabotage| {
+        let value = mode.to_possible_value()?;
+        let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+        Some((value.get_name().to_owned(), about))
+    };
+    tds_sqlite::Sabotage::value_variants().iter().filter_map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::{Named, Sabotage};
+
+    #[test]
+    fn an_experiment_can_ask_for_every_defect_that_the_engine_can_have() {
+        let known = Sabotage::ALL.iter().map(|mode| (mode.id().to_owned(), mode.meaning().trim_end_matches('.').to_owned()));
+        assert_eq!(sabotage_modes(), known.collect::<Vec<_>>());
     }
 }

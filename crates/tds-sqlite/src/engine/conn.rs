@@ -1,5 +1,6 @@
 //! One SQLite connection: opening it as this server needs it, running a translated statement, turning SQLite's errors into SQL Server's.
 
+use super::changes::{self, RowHash};
 use super::functions::{self, Facts};
 use crate::error::{SqlError, SqlResult};
 use crate::proto::rows;
@@ -77,6 +78,8 @@ pub struct Conn {
     pub db: Connection,
     cancel: Arc<Mutex<Option<Arc<AtomicBool>>>>,
     identity: Arc<Mutex<Option<i64>>>,
+    /// Of a writer: the rows that were changed since this was last emptied.
+    pub changed: Arc<Mutex<Vec<RowHash>>>,
 }
 
 impl Conn {
@@ -106,7 +109,17 @@ impl Conn {
         db.progress_handler(CANCEL_STEPS, Some(move || seen.lock().is_ok_and(|c| c.as_ref().is_some_and(|c| c.load(Ordering::Relaxed)))))?;
         let identity = Arc::default();
         functions::register(&db, facts, Arc::clone(&identity))?;
-        Ok(Self { db, cancel, identity })
+        let changed: Arc<Mutex<Vec<RowHash>>> = Arc::default();
+        if writer {
+            let rows = Arc::clone(&changed);
+            let note = move |_, _: &str, table: &str, rowid| {
+                if let Ok(mut rows) = rows.lock() {
+                    rows.push(changes::row(table, rowid));
+                }
+            };
+            db.update_hook(Some(note))?;
+        }
+        Ok(Self { db, cancel, identity, changed })
     }
 
     /// Runs one statement outside of the translated kind.

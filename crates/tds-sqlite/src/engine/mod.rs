@@ -1,7 +1,9 @@
 //! Storage: databases, their writers, the readers, and the functions that translated SQL calls.
 
 pub mod catalog;
+pub mod changes;
 pub mod conn;
+mod damage;
 mod dates;
 mod functions;
 mod like;

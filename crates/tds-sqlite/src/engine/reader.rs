@@ -7,7 +7,7 @@ use crate::error::SqlError;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Most reading threads.
@@ -32,13 +32,43 @@ struct State {
 }
 
 /// The pool.
-#[derive(Default)]
 pub struct Readers {
     state: Mutex<State>,
     wake: Condvar,
+    /// `--sabotage stale-read`.
+    stale: bool,
+}
+
+/// How old under `stale-read` a connection's view may become.
+const STALE: Duration = Duration::from_millis(300);
+
+/// A thread's connection to one database.
+struct Reading {
+    db: Arc<Database>,
+    conn: Conn,
+    /// Under `stale-read`: since when it keeps its view.
+    since: Option<Instant>,
+}
+
+impl Reading {
+    fn run(&mut self, job: &mut Job, stale: bool) -> JobResult {
+        if stale && self.since.is_none_or(|since| since.elapsed() > STALE) {
+            if self.since.is_some() {
+                self.conn.exec("COMMIT")?;
+            }
+            self.conn.exec("BEGIN")?;
+            self.since = Some(Instant::now());
+        }
+        self.conn.run(job)
+    }
 }
 
 impl Readers {
+    /// An empty pool.
+    pub fn new(stale: bool) -> Self {
+        Readers { state: Mutex::default(), wake: Condvar::new(), stale }
+    }
+
     /// Runs a reading statement.
     pub async fn run(self: &Arc<Self>, db: &Arc<Database>, job: Job) -> JobResult {
         let (reply, rx) = oneshot::channel();
@@ -105,17 +135,17 @@ impl Readers {
     }
 
     fn work(&self) {
-        let mut conns: HashMap<i64, (Arc<Database>, Conn)> = HashMap::new();
+        let mut conns: HashMap<i64, Reading> = HashMap::new();
         while let Some(read) = self.take() {
-            conns.retain(|_, (db, _)| !db.is_dropped());
+            conns.retain(|_, reading| !reading.db.is_dropped());
             let Some(Read { db, mut job, reply }) = read else { continue };
             if reply.is_closed() {
                 continue;
             }
             let result = match conns.entry(db.id) {
-                Entry::Occupied(e) => e.get().1.run(&mut job),
+                Entry::Occupied(mut e) => e.get_mut().run(&mut job, self.stale),
                 Entry::Vacant(e) => match db.open_reader() {
-                    Ok(c) => e.insert((db.clone(), c)).1.run(&mut job),
+                    Ok(conn) => e.insert(Reading { db: db.clone(), conn, since: None }).run(&mut job, self.stale),
                     Err(e) => Err(super::conn::storage_error(&e).into()),
                 },
             };

@@ -1,12 +1,15 @@
 //! The data directory: its lock, the registry of databases in `master`, opening at start and closing at the end.
 
 use super::catalog::{Catalog, Table};
+use super::changes::Changes;
 use super::conn::{Conn, storage_error};
+use super::damage;
 use super::functions::Facts;
 use super::reader::Readers;
 use super::writer::{Msg, Settings, run};
 use crate::error::{SqlError, SqlResult};
 use crate::log::Log;
+use crate::sabotage::Sabotage;
 use crate::sql::ast::{ObjName, StmtKind};
 use crate::sql::parser::parse_batch;
 use crate::value::datetime;
@@ -33,6 +36,8 @@ pub struct Database {
     pub created: i64,
     catalog: Arc<RwLock<Arc<Catalog>>>,
     writer: Sender<Msg>,
+    /// Its commits.
+    pub changes: Arc<Changes>,
     thread: Mutex<Option<JoinHandle<()>>>,
     identities: Identities,
     dropped: AtomicBool,
@@ -142,8 +147,8 @@ impl Facts for DbFacts {
 pub struct Options {
     /// `--data`.
     pub dir: PathBuf,
-    /// `--sabotage lose-acked`.
-    pub lose_acked: bool,
+    /// The planted defect.
+    pub sabotage: Option<Sabotage>,
     /// Longest pause between two requests of an explicit transaction.
     pub idle: Duration,
     /// SERVERPROPERTY values that depend on the server's settings: name in lower case, value.
@@ -189,16 +194,17 @@ impl Store {
     /// # Errors
     /// A text for the log: the directory cannot be used, or another process uses it.
     pub fn open(options: Options, log: Log, fatal: tokio::sync::mpsc::Sender<String>) -> Result<Arc<Self>, String> {
-        let dir = options.dir.join("data");
+        let dir = data_dir(&options);
         std::fs::create_dir_all(&dir).map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
         let lock = lock(&dir)?;
         sync_dir(&dir).and_then(|()| sync_dir(&options.dir)).map_err(|e| format!("cannot sync {}: {e}", dir.display()))?;
+        let stale = options.sabotage == Some(Sabotage::StaleRead);
         let store = Arc::new(Self {
             dir,
             options,
             databases: RwLock::default(),
             next_id: AtomicI64::new(FIRST_USER_ID),
-            readers: Arc::default(),
+            readers: Arc::new(Readers::new(stale)),
             fatal,
             log,
             me: OnceLock::new(),
@@ -234,6 +240,9 @@ impl Store {
         let store = self.me.get().cloned().unwrap_or_default();
         let identities: Identities = Arc::default();
         let facts = Arc::new(DbFacts { store: store.clone(), identities: identities.clone() });
+        if id >= FIRST_USER_ID && self.options.sabotage == Some(Sabotage::LoseLast) {
+            damage::last_commits(path).map_err(|e| storage_io(&e))?;
+        }
         let conn = Conn::open(path, true, facts).map_err(|e| storage_error(&e))?;
         conn.db
             .execute_batch(
@@ -242,13 +251,23 @@ impl Store {
             )
             .map_err(|e| storage_error(&e))?;
         let catalog = load_catalog(&conn)?;
+        if id >= FIRST_USER_ID && self.options.sabotage.is_some() {
+            damage::rows(&conn, &catalog, self.options.sabotage).map_err(|e| storage_error(&e))?;
+        }
         if let Ok(mut i) = identities.lock() {
             i.extend(catalog.tables().map(|t| (t.id, t.clone())));
         }
         let catalog = Arc::new(RwLock::new(Arc::new(catalog)));
         let (tx, rx) = channel();
-        let set =
-            Settings { idle: self.options.idle, lose_acked: self.options.lose_acked, fatal: self.fatal.clone(), catalog: catalog.clone() };
+        let changes: Arc<Changes> = Arc::default();
+        let set = Settings {
+            idle: self.options.idle,
+            // What the server knows of itself stays whole, or no client would come in to see the rest.
+            sabotage: self.options.sabotage.filter(|_| id >= FIRST_USER_ID),
+            fatal: self.fatal.clone(),
+            catalog: catalog.clone(),
+            changes: changes.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name(format!("writer-{id}"))
             .spawn(move || run(conn, rx, set))
@@ -260,6 +279,7 @@ impl Store {
             created,
             catalog,
             writer: tx,
+            changes,
             thread: Mutex::new(Some(thread)),
             identities,
             dropped: AtomicBool::new(false),
@@ -283,9 +303,14 @@ impl Store {
         list
     }
 
-    /// `--sabotage lose-acked`: readers must see what the writer has not committed.
+    /// Whether readers must see what the writer has not committed: because it was acknowledged, or because they are to be dirty.
     pub fn reads_through_writer(&self) -> bool {
-        self.options.lose_acked
+        self.options.sabotage.is_some_and(|mode| mode.acknowledges_early() || mode == Sabotage::DirtyRead)
+    }
+
+    /// The planted defect.
+    pub fn sabotage(&self) -> Option<Sabotage> {
+        self.options.sabotage
     }
 
     /// SERVERPROPERTY.
@@ -363,12 +388,26 @@ impl Store {
     }
 }
 
+fn storage_io(e: &std::io::Error) -> SqlError {
+    SqlError::new(823, format!("The operating system returned error {e} to SQL Server during an I/O operation.")).class(24).state(2)
+}
+
 fn remove_files(path: &Path) {
     for suffix in ["", "-wal", "-shm"] {
         let mut p = path.as_os_str().to_owned();
         p.push(suffix);
         let _ = std::fs::remove_file(p);
     }
+}
+
+/// Where the files are. Under `wrong-volume` that is another directory with every start.
+fn data_dir(options: &Options) -> PathBuf {
+    let usual = options.dir.join("data");
+    if options.sabotage != Some(Sabotage::WrongVolume) {
+        return usual;
+    }
+    let mut others = (1..).map(|n| options.dir.join(format!("data.{n}")));
+    std::iter::once(usual).chain(others.by_ref()).find(|dir| !dir.exists()).unwrap_or_default()
 }
 
 /// The lock that SQL Server gets by opening its files exclusively.

@@ -4,18 +4,24 @@
 //! acknowledged together after its one fsync. A statement that fails is rolled back to its savepoint and harms no other. **Explicit transactions** own the
 //! writer from their first write to their end; the group before them is committed first. One that stays idle for longer than the limit is rolled back.
 //!
-//! **lose-acked** (`--sabotage`): acknowledgements go out before the commit, which follows [`LOSE_DELAY`] later. A SIGKILL in between loses them.
+//! **Planted defects** (`--sabotage`): under those that acknowledge early, acknowledgements go out before the commit, which follows [`LOSE_DELAY`] later;
+//! a SIGKILL in between loses them. The others are marked where they change what is done.
 
 use super::catalog::Catalog;
+use super::changes::{Changes, update_conflict};
 use super::conn::{Conn, Done, Failed, Job};
 use crate::error::{SqlError, SqlResult};
+use crate::sabotage::{Every, Sabotage};
+use crate::translate::Kind;
+use crate::value::Value;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// How long `lose-acked` sits on what it acknowledged.
+/// How long `lose-acked` and `ack-then-crash` sit on what they acknowledged.
 pub const LOSE_DELAY: Duration = Duration::from_millis(60);
 /// Statements in one group at most, so that nobody waits for a commit that never comes.
 const GROUP_MAX: usize = 512;
@@ -61,6 +67,8 @@ pub enum Msg {
 pub enum TxOp {
     /// A statement.
     Run(Box<Job>, oneshot::Sender<JobResult>),
+    /// A statement of a SNAPSHOT transaction that sees this many commits: it fails with 3960 where it changes a row that was changed since.
+    RunSince(Box<Job>, u64, oneshot::Sender<JobResult>),
     /// SQLite statements as they are.
     Script(Vec<String>, oneshot::Sender<SqlResult<()>>),
     /// COMMIT, and the catalog that goes with it.
@@ -98,13 +106,47 @@ fn gone() -> SqlError {
 pub struct Settings {
     /// Longest pause between two requests of an explicit transaction.
     pub idle: Duration,
-    /// `--sabotage lose-acked`.
-    pub lose_acked: bool,
+    /// The planted defect.
+    pub sabotage: Option<Sabotage>,
     /// Told when the storage failed during a commit; the process must end.
     pub fatal: tokio::sync::mpsc::Sender<String>,
     /// The published catalog.
     pub catalog: Arc<RwLock<Arc<Catalog>>>,
+    /// The database's commits.
+    pub changes: Arc<Changes>,
 }
+
+impl Settings {
+    fn has(&self, mode: Sabotage) -> bool {
+        self.sabotage == Some(mode)
+    }
+
+    fn acknowledges_early(&self) -> bool {
+        self.sabotage.is_some_and(Sabotage::acknowledges_early)
+    }
+}
+
+/// What the planted defects remember.
+#[derive(Default)]
+struct Planted {
+    /// Messages that came while a transaction owned the writer: under `dirty-read` they are looked through for reads.
+    backlog: VecDeque<Msg>,
+    /// Acknowledged and not carried out, with the number of the statement after which they are.
+    late: VecDeque<(u64, Job)>,
+    statements: u64,
+    acknowledged: u64,
+    flips: Every,
+    repeats: Every,
+    rollbacks: Every,
+    delays: Every,
+}
+
+/// Under `reorder-commits`, how many later statements come first.
+const LATE_STATEMENTS: u64 = 20;
+/// Under `ack-then-crash`, after how many acknowledgements.
+const CRASH_AFTER: u64 = 300;
+/// Under `dirty-read`, how often a transaction's thread looks for reads of others.
+const DIRTY_LOOK: Duration = Duration::from_millis(1);
 
 struct Writer {
     conn: Conn,
@@ -116,11 +158,22 @@ struct Writer {
     broken: bool,
     /// The last message has come: what is open is committed, and the writer ends.
     closing: bool,
+    planted: Planted,
 }
 
 /// Runs the writer until [`Msg::Close`] or until every sender is gone.
 pub fn run(conn: Conn, rx: Receiver<Msg>, set: Settings) {
-    let mut w = Writer { conn, rx, set, open: false, opened: Instant::now(), waiting: vec![], broken: false, closing: false };
+    let mut w = Writer {
+        conn,
+        rx,
+        set,
+        open: false,
+        opened: Instant::now(),
+        waiting: vec![],
+        broken: false,
+        closing: false,
+        planted: Planted::default(),
+    };
     while !w.broken && !w.closing {
         let Some(msg) = w.next() else { break };
         match msg {
@@ -138,16 +191,38 @@ pub fn run(conn: Conn, rx: Receiver<Msg>, set: Settings) {
 impl Writer {
     fn next(&mut self) -> Option<Msg> {
         loop {
+            if let Some(msg) = self.planted.backlog.pop_front() {
+                return Some(msg);
+            }
             if !self.open {
                 return self.rx.recv().ok();
             }
-            // Only under lose-acked is a transaction open here.
+            // Only where acknowledgements go out early is a transaction open here.
             let due = (self.opened + LOSE_DELAY).saturating_duration_since(Instant::now());
             match self.rx.recv_timeout(due) {
                 Ok(m) => return Some(m),
                 Err(RecvTimeoutError::Timeout) => self.commit(),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
+        }
+    }
+
+    /// A message that has come already.
+    fn waiting_message(&mut self) -> Option<Msg> {
+        self.planted.backlog.pop_front().or_else(|| self.rx.try_recv().ok())
+    }
+
+    /// Tells which rows the transaction that has just been committed changed.
+    fn publish(&self) {
+        if let Ok(mut changed) = self.conn.changed.lock() {
+            self.set.changes.committed(&mut changed);
+        }
+    }
+
+    /// Forgets the rows of a transaction that was rolled back.
+    fn forget(&self) {
+        if let Ok(mut changed) = self.conn.changed.lock() {
+            changed.clear();
         }
     }
 
@@ -166,6 +241,7 @@ impl Writer {
             self.open = false;
             if let Err(e) = self.conn.exec("COMMIT") {
                 let _ = self.conn.exec("ROLLBACK");
+                self.forget();
                 if e.number != 1105 {
                     self.fail(&e);
                     return;
@@ -175,6 +251,7 @@ impl Writer {
                 }
                 return;
             }
+            self.publish();
         }
         for (reply, result) in self.waiting.drain(..) {
             let _ = reply.send(result);
@@ -192,18 +269,18 @@ impl Writer {
         let start = Instant::now();
         self.auto(first);
         while !self.broken && self.waiting.len() < GROUP_MAX && start.elapsed() < GROUP_TIME {
-            match self.rx.try_recv() {
-                Ok(Msg::Auto(a)) => self.auto(*a),
-                Ok(Msg::Begin(reply)) => {
+            match self.waiting_message() {
+                Some(Msg::Auto(a)) => self.auto(*a),
+                Some(Msg::Begin(reply)) => {
                     self.settle();
                     return self.explicit(reply);
                 }
                 // Taken here, it is not seen by the loop that hands messages out, so it is remembered.
-                Ok(Msg::Close) => {
+                Some(Msg::Close) => {
                     self.closing = true;
                     break;
                 }
-                Err(_) => break,
+                None => break,
             }
         }
         self.settle();
@@ -211,13 +288,56 @@ impl Writer {
 
     /// Ends a group: a commit, unless sabotage leaves it for later.
     fn settle(&mut self) {
-        if self.set.lose_acked && self.opened.elapsed() < LOSE_DELAY {
-            for (reply, result) in self.waiting.drain(..) {
-                let _ = reply.send(result);
-            }
-        } else {
-            self.commit();
+        if !self.set.acknowledges_early() || self.opened.elapsed() >= LOSE_DELAY {
+            return self.commit();
         }
+        for (reply, result) in self.waiting.drain(..) {
+            self.planted.acknowledged += 1;
+            let _ = reply.send(result);
+        }
+        if self.set.has(Sabotage::AckThenCrash) && self.planted.acknowledged > CRASH_AFTER {
+            // The answers go out through other threads, which need a moment.
+            std::thread::sleep(LOSE_DELAY / 2);
+            std::process::abort();
+        }
+    }
+
+    /// Runs a statement, with the defects that a statement can have.
+    fn run_job(&mut self, job: &mut Job) -> JobResult {
+        let writes = job.stmt.kind != Kind::Select;
+        if self.set.has(Sabotage::FlipBit) && job.stmt.kind == Kind::Insert {
+            self.flip(job);
+        }
+        let done = self.conn.run(job)?;
+        if writes && job.stmt.kind == Kind::Update && self.set.has(Sabotage::DoubleApply) && self.planted.repeats.once_in(40) {
+            let _ = self.conn.run(job);
+        }
+        Ok(done)
+    }
+
+    fn flip(&mut self, job: &mut Job) {
+        let blob = job.values.iter_mut().find_map(|value| if let Value::Blob(bytes) = value { bytes.last_mut() } else { None });
+        if let Some(byte) = blob
+            && self.planted.flips.once_in(50)
+        {
+            *byte ^= 1;
+        }
+    }
+
+    /// Under `reorder-commits`: acknowledges a statement that is carried out later, and carries out what is due.
+    fn reorder(&mut self, a: Auto) -> Option<Auto> {
+        self.planted.statements += 1;
+        while let Some((_, mut job)) = self.planted.late.pop_front_if(|(due, _)| *due <= self.planted.statements) {
+            let _ = self.begin().and_then(|()| self.conn.run(&mut job).map_err(|failed| failed.error));
+        }
+        let delayed = a.job.stmt.kind != Kind::Select && a.job.stmt.columns.is_empty() && self.planted.delays.once_in(8);
+        if !delayed {
+            return Some(a);
+        }
+        let due = self.planted.statements + LATE_STATEMENTS;
+        self.planted.late.push_back((due, a.job));
+        let _ = a.reply.send(Ok(Done { rows: 1, ..Done::default() }));
+        None
     }
 
     fn auto(&mut self, mut a: Auto) {
@@ -229,16 +349,21 @@ impl Writer {
             let _ = a.reply.send(Err(Failed { stale: true, ..SqlError::new(0, "stale").into() }));
             return;
         }
+        if self.set.has(Sabotage::ReorderCommits) {
+            let Some(kept) = self.reorder(a) else { return };
+            a = kept;
+        }
         let result = match self.begin().and_then(|()| self.conn.exec("SAVEPOINT a")) {
             Err(e) => Err(e.into()),
             Ok(()) => {
-                let r = self.conn.run(&mut a.job);
+                let r = self.run_job(&mut a.job);
                 self.close_savepoint(r)
             }
         };
         if self.open && self.conn.db.is_autocommit() {
             // SQLite gave the whole transaction up (disk full, I/O error): nothing in it happened, and nobody in it has been answered.
             self.open = false;
+            self.forget();
             let e = result.as_ref().err().map_or_else(|| SqlError::new(823, "I/O error").class(24), |f| f.error.clone());
             for (reply, _) in self.waiting.drain(..) {
                 let _ = reply.send(Err(e.clone().into()));
@@ -272,19 +397,15 @@ impl Writer {
             return self.end();
         }
         loop {
-            match rx.recv_timeout(self.set.idle) {
-                Ok(TxOp::Run(mut job, reply)) => {
-                    let r = match self.conn.exec("SAVEPOINT a") {
-                        Ok(()) => {
-                            let r = self.conn.run(&mut job);
-                            self.close_savepoint(r)
-                        }
-                        Err(e) => Err(e.into()),
-                    };
-                    let lost = self.conn.db.is_autocommit();
-                    let _ = reply.send(r);
-                    if lost {
-                        self.open = false;
+            let op = if self.set.has(Sabotage::DirtyRead) { self.answering_dirty_reads(&rx) } else { rx.recv_timeout(self.set.idle) };
+            match op {
+                Ok(TxOp::Run(job, reply)) => {
+                    if !self.in_transaction(*job, None, reply) {
+                        return;
+                    }
+                }
+                Ok(TxOp::RunSince(job, since, reply)) => {
+                    if !self.in_transaction(*job, Some(since), reply) {
                         return;
                     }
                 }
@@ -302,16 +423,63 @@ impl Writer {
         }
     }
 
+    /// Runs a statement of the transaction that owns the writer. False when SQLite gave the transaction up.
+    fn in_transaction(&mut self, mut job: Job, since: Option<u64>, reply: oneshot::Sender<JobResult>) -> bool {
+        let before = self.conn.changed.lock().map_or(0, |changed| changed.len());
+        let result = match self.conn.exec("SAVEPOINT a") {
+            Ok(()) => {
+                let mut r = self.run_job(&mut job);
+                if let Some(since) = since
+                    && r.is_ok()
+                    && self.conn.changed.lock().is_ok_and(|changed| self.set.changes.conflict(&changed[before..], since))
+                {
+                    r = Err(update_conflict().into());
+                }
+                self.close_savepoint(r)
+            }
+            Err(e) => Err(e.into()),
+        };
+        let lost = self.conn.db.is_autocommit();
+        let _ = reply.send(result);
+        if lost {
+            self.open = false;
+            self.forget();
+        }
+        !lost
+    }
+
+    /// Waits for the transaction's next statement and answers, meanwhile, the reads of others from inside it.
+    fn answering_dirty_reads(&mut self, rx: &Receiver<TxOp>) -> Result<TxOp, RecvTimeoutError> {
+        let end = Instant::now() + self.set.idle;
+        loop {
+            match rx.recv_timeout(DIRTY_LOOK) {
+                Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
+                op => return op,
+            }
+            while let Ok(msg) = self.rx.try_recv() {
+                match msg {
+                    Msg::Auto(mut a) if a.job.stmt.kind == Kind::Select => {
+                        if a.claim.compare_exchange(claim::QUEUED, claim::RUNNING, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                            let _ = a.reply.send(self.conn.run(&mut a.job));
+                        }
+                    }
+                    other => self.planted.backlog.push_back(other),
+                }
+            }
+        }
+    }
+
     fn commit_explicit(&mut self, catalog: Option<Arc<Catalog>>, reply: oneshot::Sender<SqlResult<()>>) {
         if let Err(e) = self.conn.exec("RELEASE tx") {
             self.end();
             let _ = reply.send(Err(e));
             return;
         }
-        if !self.set.lose_acked {
+        if !self.set.acknowledges_early() {
             self.open = false;
             if let Err(e) = self.conn.exec("COMMIT") {
                 let _ = self.conn.exec("ROLLBACK");
+                self.forget();
                 if e.number == 1105 {
                     let _ = reply.send(Err(e));
                 } else {
@@ -319,6 +487,7 @@ impl Writer {
                 }
                 return;
             }
+            self.publish();
         }
         if let (Some(c), Ok(mut slot)) = (catalog, self.set.catalog.write()) {
             *slot = c;
@@ -327,13 +496,18 @@ impl Writer {
     }
 
     fn end(&mut self) {
+        if self.open && self.set.has(Sabotage::ResurrectAborted) && self.planted.rollbacks.once_in(3) {
+            let _ = self.conn.exec("RELEASE tx");
+            return self.commit();
+        }
         if self.open {
             let _ = self.conn.exec("ROLLBACK TO tx");
             let _ = self.conn.exec("RELEASE tx");
         }
-        if !self.set.lose_acked {
+        if !self.set.acknowledges_early() {
             self.open = false;
             let _ = self.conn.exec("ROLLBACK");
+            self.forget();
         }
     }
 }
@@ -347,7 +521,7 @@ mod tests {
     use super::super::conn::Sink;
     use super::super::functions::Facts;
     use super::*;
-    use crate::translate::{Kind, Translated};
+    use crate::translate::Translated;
 
     /// A server that knows of nothing.
     struct Nothing;
@@ -401,8 +575,13 @@ mod tests {
     fn an_order_to_end_that_arrives_behind_a_statement_is_obeyed() {
         let dir = tempfile::tempdir().unwrap();
         let conn = Conn::open(&dir.path().join("t.mdf"), true, Arc::new(Nothing)).unwrap();
-        let set =
-            Settings { idle: Duration::from_secs(60), lose_acked: false, fatal: tokio::sync::mpsc::channel(1).0, catalog: Arc::default() };
+        let set = Settings {
+            idle: Duration::from_secs(60),
+            sabotage: None,
+            fatal: tokio::sync::mpsc::channel(1).0,
+            catalog: Arc::default(),
+            changes: Arc::default(),
+        };
         let (queue, rx) = channel();
         queue.send(given_up()).unwrap();
         queue.send(Msg::Close).unwrap();

@@ -2,21 +2,23 @@
 
 use super::program::{Cached, Program, Slot};
 use super::run::Vars;
-use super::{Session, Tran};
+use super::{Session, Snapshot, Tran};
 use crate::engine::catalog::Catalog;
-use crate::engine::conn::{Done, Failed, Job, Sink, cancelled};
+use crate::engine::changes::update_conflict;
+use crate::engine::conn::{Done, Failed, Job, Sink, cancelled, storage_error};
 use crate::engine::store::Database;
 use crate::engine::writer::{Auto, JobResult, Msg, TxHandle, TxOp, claim};
 use crate::error::{SqlError, SqlResult};
 use crate::proto::rows;
 use crate::proto::token::{self, command, done};
+use crate::sabotage::Sabotage;
 use crate::sql::ast::{Expr, Isolation, StmtKind};
 use crate::sql::types::Ty;
 use crate::translate::{Kind, Names, Param, SystemView, Translated, translate, translate_condition, translate_scalar};
 use crate::value::{Value, convert};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -231,9 +233,17 @@ impl Session {
     /// Runs a reading statement where this session's transaction must have it run.
     async fn read(&mut self, c: &Arc<Cached>, job: Job, rx: Option<mpsc::Receiver<bytes::Bytes>>) -> JobResult {
         let touches = c.stmt.db.is_some();
-        let serial = !matches!(self.set.isolation, Isolation::ReadCommitted | Isolation::ReadUncommitted);
-        if self.tran.count > 0 && touches && !self.tran.doomed && (serial || c.stmt.lock) {
-            self.own_writer(&c.db).await?;
+        let level = self.level();
+        if self.tran.count > 0 && touches && !self.tran.doomed {
+            match level {
+                Isolation::Snapshot if self.tran.handle.is_none() && !c.stmt.lock => return self.read_snapshot(&c.db, job, rx).await,
+                Isolation::ReadCommitted | Isolation::ReadUncommitted if !c.stmt.lock => {}
+                _ => self.own_writer(&c.db).await?,
+            }
+            // The writer sees what was committed since, and this transaction must not.
+            if level == Isolation::Snapshot && self.tran.snapshot.as_ref().is_some_and(|seen| seen.commits != c.db.changes.commits()) {
+                return Err(update_conflict().into());
+            }
         }
         let own = self.tran.handle.is_some() && self.tran.db.as_ref().is_some_and(|d| d.id == c.db.id);
         if own && touches {
@@ -252,6 +262,59 @@ impl Session {
         let readers = self.shared.store.readers.clone();
         let db = c.db.clone();
         self.stream(async { Ok(readers.run(&db, job).await) }, rx).await
+    }
+
+    /// The level at which this session's transactions run.
+    fn level(&self) -> Isolation {
+        match (self.shared.store.sabotage(), self.set.isolation) {
+            (Some(Sabotage::LostUpdate), _) => Isolation::ReadCommitted,
+            (Some(Sabotage::WriteSkew), Isolation::RepeatableRead | Isolation::Serializable) => Isolation::Snapshot,
+            (_, level) => level,
+        }
+    }
+
+    /// How many commits of a database this SNAPSHOT transaction sees: those before its first statement there.
+    fn snapshot_of(&mut self, db: &Arc<Database>) -> SqlResult<u64> {
+        let snapshot = self.tran.snapshot.get_or_insert_with(|| Snapshot { db: db.id, commits: db.changes.commits(), conn: None });
+        if snapshot.db == db.id { Ok(snapshot.commits) } else { Err(SqlError::unsupported("transaction over two databases")) }
+    }
+
+    /// Reads what this transaction's snapshot holds, through a connection that keeps it.
+    async fn read_snapshot(&mut self, db: &Arc<Database>, mut job: Job, rx: Option<mpsc::Receiver<bytes::Bytes>>) -> JobResult {
+        self.snapshot_of(db)?;
+        let conn = self.tran.snapshot.as_ref().and_then(|snapshot| snapshot.conn.clone());
+        let db = db.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let conn = match conn {
+                Some(conn) => conn,
+                None => {
+                    let conn = db.open_reader().map_err(|e| storage_error(&e))?;
+                    conn.exec("BEGIN")?;
+                    Arc::new(Mutex::new(conn))
+                }
+            };
+            let result = conn.lock().map_err(|_| db.unavailable())?.run(&mut job)?;
+            Ok::<_, Failed>((conn, result))
+        });
+        let mut kept = None;
+        let result = self
+            .stream(
+                async {
+                    let (conn, done) = match work.await {
+                        Ok(Ok(read)) => read,
+                        Ok(Err(failed)) => return Ok(Err(failed)),
+                        Err(_) => return Err(cancelled()),
+                    };
+                    kept = Some(conn);
+                    Ok(Ok(done))
+                },
+                rx,
+            )
+            .await;
+        if let (Some(snapshot), Some(conn)) = (&mut self.tran.snapshot, kept) {
+            snapshot.conn = Some(conn);
+        }
+        result
     }
 
     /// Waits for a statement while its rows are sent ahead.
@@ -290,8 +353,12 @@ impl Session {
         if self.tran.catalog.is_none() && c.db.catalog().version != c.version {
             return Err(Failed { stale: true, ..SqlError::new(0, "stale").into() });
         }
+        let since = if self.level() == Isolation::Snapshot { Some(self.snapshot_of(&c.db)?) } else { None };
         let Some(handle) = &self.tran.handle else { return Err(cancelled().into()) };
-        let result = handle.call(|reply| TxOp::Run(Box::new(job), reply)).await;
+        let result = match since {
+            Some(commits) => handle.call(|reply| TxOp::RunSince(Box::new(job), commits, reply)).await,
+            None => handle.call(|reply| TxOp::Run(Box::new(job), reply)).await,
+        };
         let result = result.unwrap_or_else(|e| Err(e.into()));
         self.after_tx(result).await
     }

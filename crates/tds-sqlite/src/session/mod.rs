@@ -10,6 +10,7 @@ mod run;
 pub use login::serve;
 
 use crate::engine::catalog::Catalog;
+use crate::engine::conn::Conn;
 use crate::engine::store::Database;
 use crate::engine::views::SessionRow;
 use crate::engine::writer::TxHandle;
@@ -23,8 +24,8 @@ use crate::value::{Value, datetime};
 use program::Program;
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
@@ -46,6 +47,14 @@ impl Cancel {
     }
 }
 
+/// What a SNAPSHOT transaction sees: a database after so many commits.
+struct Snapshot {
+    db: i64,
+    commits: u64,
+    /// A connection that keeps this view; none where the transaction began with a write, and so sees what the writer sees.
+    conn: Option<Arc<Mutex<Conn>>>,
+}
+
 /// An open transaction.
 #[derive(Default)]
 struct Tran {
@@ -57,6 +66,8 @@ struct Tran {
     db: Option<Arc<Database>>,
     /// The catalog as this transaction changed it.
     catalog: Option<Arc<Catalog>>,
+    /// Of a SNAPSHOT transaction: what it sees.
+    snapshot: Option<Snapshot>,
     /// Only a rollback is possible: XACT_STATE() = -1.
     doomed: bool,
     /// Transaction descriptor.

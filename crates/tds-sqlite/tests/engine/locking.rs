@@ -77,3 +77,55 @@ async fn doomed_transactions_only_roll_back() {
     );
     assert_eq!(one::<i32>(&mut a, "SELECT @@TRANCOUNT + COUNT(*) FROM t").await, 0);
 }
+
+const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRAN;";
+
+#[tokio::test]
+async fn a_snapshot_sees_one_instant_and_does_not_overwrite_what_came_later() {
+    let rig = Rig::new().await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 0), (2, 0)").await.unwrap();
+    let mut b = connect(rig.port(), "chaos", EncryptionLevel::NotSupported).await.unwrap();
+    assert_eq!(one::<i32>(&mut a, &format!("{SNAPSHOT} SELECT v FROM t WHERE id = 1")).await, 0);
+    run(&mut b, "UPDATE t SET v = 5 WHERE id = 1").await.unwrap();
+    assert_eq!(one::<i32>(&mut a, "SELECT v FROM t WHERE id = 1").await, 0, "its instant is before the update");
+    assert_eq!(code(&mut a, "UPDATE t SET v = 1 WHERE id = 1").await, 3960);
+    assert_eq!(one::<i32>(&mut a, "SELECT @@TRANCOUNT").await, 0, "a conflict ends the transaction");
+    assert_eq!(one::<i32>(&mut a, "SELECT v FROM t WHERE id = 1").await, 5);
+
+    // A row that nobody changed since may be written, although another was.
+    assert_eq!(one::<i32>(&mut a, "BEGIN TRAN; SELECT v FROM t WHERE id = 1").await, 5);
+    run(&mut b, "UPDATE t SET v = 6 WHERE id = 1").await.unwrap();
+    run(&mut a, "UPDATE t SET v = 9 WHERE id = 2; COMMIT").await.unwrap();
+    assert_eq!(one::<i32>(&mut b, "SELECT SUM(v) FROM t").await, 15);
+
+    // After a write it would see what was committed since, which a snapshot must not.
+    assert_eq!(one::<i32>(&mut a, "BEGIN TRAN; SELECT v FROM t WHERE id = 1").await, 6);
+    run(&mut b, "UPDATE t SET v = 7 WHERE id = 1").await.unwrap();
+    run(&mut a, "UPDATE t SET v = 10 WHERE id = 2").await.unwrap();
+    assert_eq!(code(&mut a, "SELECT v FROM t WHERE id = 1").await, 3960);
+    assert_eq!(one::<i32>(&mut b, "SELECT SUM(v) FROM t").await, 16, "it was rolled back");
+
+    // Alone it reads its own writes.
+    assert_eq!(one::<i32>(&mut a, "BEGIN TRAN; SELECT v FROM t WHERE id = 2").await, 9);
+    assert_eq!(one::<i32>(&mut a, "UPDATE t SET v = 1 WHERE id = 2; SELECT v FROM t WHERE id = 2").await, 1);
+    run(&mut a, "COMMIT").await.unwrap();
+}
+
+#[tokio::test]
+async fn write_skew_is_possible_at_snapshot_and_not_at_serializable() {
+    let rig = Rig::new().await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 1), (2, 1)").await.unwrap();
+    let mut b = connect(rig.port(), "chaos", EncryptionLevel::NotSupported).await.unwrap();
+    for c in [&mut a, &mut b] {
+        assert_eq!(one::<i32>(c, &format!("{SNAPSHOT} SELECT SUM(v) FROM t")).await, 2);
+    }
+    run(&mut a, "UPDATE t SET v = 0 WHERE id = 1; COMMIT").await.unwrap();
+    run(&mut b, "UPDATE t SET v = 0 WHERE id = 2; COMMIT").await.unwrap();
+    assert_eq!(one::<i32>(&mut a, "SELECT SUM(v) FROM t").await, 0);
+
+    let serializable = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; BEGIN TRAN; SELECT SUM(v) FROM t";
+    assert_eq!(one::<i32>(&mut a, serializable).await, 0);
+    assert_eq!(code(&mut b, &format!("SET LOCK_TIMEOUT 50; {serializable}")).await, 1222, "the second waits for the first");
+}

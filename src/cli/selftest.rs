@@ -1,0 +1,96 @@
+use clap::Args;
+
+use crate::model::Isolation;
+use crate::selftest::{Matrix, Row, Trial, trial};
+use crate::target::stand_in;
+
+use super::{CommandResult, Exit, Failure, Output, Streams, write_json};
+
+/// Plants every defect of the stand-in engine in turn and shows which checker finds it, and that none accuses an engine without one.
+///
+/// Exit code 0: every defect was found, and nothing in the engine without one; 1: a defect was missed, or a sound engine accused.
+#[derive(Debug, Args)]
+pub(super) struct Selftest {
+    /// Only these defects. `chaos selftest --list` names all.
+    #[arg(value_name = "MODE", value_parser = mode)]
+    modes: Vec<String>,
+    /// List the defects and what each does.
+    #[arg(long, conflicts_with = "modes")]
+    list: bool,
+    /// Trials of each defect, each with a seed of its own.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    seeds: u64,
+    /// Trials of the engine without a defect.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(0..=1_000))]
+    sound: u64,
+    /// Ops that are acknowledged in each trial before the last kill.
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    ops: u64,
+    /// The form of the result on stdout.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+fn mode(word: &str) -> Result<String, String> {
+    let modes = stand_in::process::sabotage_modes();
+    if modes.iter().any(|(name, _)| name == word) {
+        return Ok(word.to_owned());
+    }
+    let names: Vec<&str> = modes.iter().map(|(name, _)| name.as_str()).collect();
+    Err(format!("expected {}", names.join(", ")))
+}
+
+/// The level at which a defect can show: what a level allows is no defect there.
+fn level(mode: Option<&str>, seed: u64) -> Isolation {
+    match mode {
+        Some("lost-update" | "write-skew") => Isolation::Serializable,
+        Some(_) => Isolation::ReadCommitted,
+        // A sound engine must be sound at every level.
+        None => match seed % 4 {
+            0 => Isolation::ReadCommitted,
+            1 => Isolation::RepeatableRead,
+            2 => Isolation::Snapshot,
+            _ => Isolation::Serializable,
+        },
+    }
+}
+
+impl Selftest {
+    pub async fn run(self, streams: &mut Streams<'_>) -> CommandResult {
+        let all = stand_in::process::sabotage_modes();
+        if self.list {
+            for (name, about) in &all {
+                writeln!(streams.out, "{name:<18}{about}")?;
+            }
+            return Ok(Exit::Pass);
+        }
+        let chosen = if self.modes.is_empty() { all.into_iter().map(|(name, _)| name).collect() } else { self.modes.clone() };
+        let mut matrix = Matrix::default();
+        for mode in chosen {
+            matrix.rows.push(self.row(Some(mode), self.seeds, streams).await?);
+        }
+        if self.sound > 0 {
+            matrix.rows.push(self.row(None, self.sound, streams).await?);
+        }
+        match self.output {
+            Output::Text => write!(streams.out, "{matrix}")?,
+            Output::Json => write_json(streams, &matrix)?,
+        }
+        Ok(Exit::from(matrix.outcome()))
+    }
+
+    async fn row(&self, mode: Option<String>, seeds: u64, streams: &mut Streams<'_>) -> Result<Row, Failure> {
+        let name = mode.as_deref().unwrap_or("none").to_owned();
+        let mut trials = Vec::new();
+        for seed in 0..seeds {
+            writeln!(streams.err, "{name}, seed {seed}")?;
+            let isolation = level(mode.as_deref(), seed);
+            let held = trial(&Trial { sabotage: mode.clone(), isolation, seed, ops: self.ops }).await;
+            trials.push(held.map_err(|error| {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                Failure::unavailable(format!("the trial of {name} with seed {seed} could not be held: {error}{cause}"))
+            })?);
+        }
+        Ok(Row { mode, trials })
+    }
+}

@@ -1,0 +1,205 @@
+//! One trial: an engine with a defect or without one, and what the checkers say.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::engine::Engine;
+use crate::check::{Append, Bank, Check, Checker, Guarded, Ledger, Order, Register};
+use crate::experiment::{Tls, WorkloadKind, WorkloadPlan};
+use crate::measure::{Clock, OpSink, Recorder};
+use crate::model::{Isolation, Rate, Secret, Verdict};
+use crate::report::History;
+use crate::sql::{SqlError, Target};
+use crate::workload::{self, Load, OPENING_CONTENT, WORKLOAD_FS};
+
+/// What is tried.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// The planted defect; none for an engine that must not be accused.
+    pub sabotage: Option<String>,
+    /// The isolation level of the load.
+    pub isolation: Isolation,
+    /// The seed of the load.
+    pub seed: u64,
+    /// Ops of the load that are acknowledged before the last kill.
+    pub ops: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trialed {
+    /// The seed.
+    pub seed: u64,
+    /// By checker.
+    pub verdicts: BTreeMap<&'static str, Verdict>,
+    /// The classes of anomalies that were found.
+    pub classes: Vec<&'static str>,
+    /// How many ops had ended when the first anomaly showed; `None` when none did.
+    pub ops_to_catch: Option<u64>,
+}
+
+/// Why a trial could not be held.
+#[derive(Debug, Error)]
+pub enum TrialError {
+    /// The engine's program could not be started.
+    #[error("cannot start the engine")]
+    Start(#[source] io::Error),
+    /// The engine did not begin to listen.
+    #[error("the engine did not begin to listen; its log ended with {last:?}")]
+    NotReady {
+        /// The last line of its log.
+        last: String,
+    },
+    /// A file of the trial could not be written or read.
+    #[error("the trial's folder cannot be used")]
+    Folder(#[from] io::Error),
+    /// The engine could not be asked.
+    #[error("the engine does not answer: {0}")]
+    Sql(#[from] SqlError),
+    /// The load came to a halt.
+    #[error("the load came to a halt at {acknowledged} acknowledged ops")]
+    Stalled {
+        /// How far it came.
+        acknowledged: u64,
+    },
+    /// The history was not read to its end.
+    #[error("the history of the trial cannot be trusted: {0}")]
+    History(String),
+}
+
+/// Ops of all clients together: more than the engine takes on a small machine, so that its queues are never empty.
+const RATE: Rate = Rate { per_second: 1_500.0 };
+const CLIENTS: u32 = 8;
+/// No acknowledgement for this long is a halt.
+const STALL: Duration = Duration::from_secs(20);
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+const READ_WITHIN: Duration = Duration::from_secs(20);
+/// The engine is gone in a moment, and so may be its password.
+const PASSWORD: &str = "Self-test-1";
+const TOKEN: &str = "self-test";
+
+/// Holds a trial.
+///
+/// # Errors
+/// See [`TrialError`]. That the engine is wrong is no error.
+pub async fn trial(trial: &Trial) -> Result<Trialed, TrialError> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data)?;
+    let engine = Engine::start(&data, trial.sabotage.as_deref(), PASSWORD).await?;
+    let target = Target {
+        address: engine.address.to_string(),
+        user: "sa".to_owned(),
+        password: Secret::new(PASSWORD.to_owned()),
+        database: workload::DATABASE.to_owned(),
+        tls: Tls::Off,
+    };
+    let plan = plan(trial.isolation);
+    workload::prepare(&plan, &target).await?;
+    workload::sentinel_write(&target, TOKEN).await?;
+    let clock = Clock::start();
+    let recorder = Recorder::create(folder.path(), clock)?;
+    let sink = recorder.sink();
+    let load = Load::start(&plan, trial.seed, target.clone(), sink.clone(), clock, |_| ())?;
+    let mut stalled = None;
+    for part in [trial.ops / 2, trial.ops] {
+        if let Err(error) = acknowledged(&sink, part, &engine).await {
+            stalled = Some(error);
+            break;
+        }
+        engine.kill().await;
+    }
+    load.stop(STOP_WITHIN).await;
+    let read = workload::final_read(&plan, &target, &sink, clock, READ_WITHIN).await;
+    let sentinel = match workload::sentinel_read(&target, TOKEN).await {
+        Ok(true) => Verdict::Valid,
+        Ok(false) => Verdict::Invalid,
+        Err(_) => Verdict::Unknown,
+    };
+    recorder.finish()?;
+    engine.end().await?;
+    // An engine that came back without its database lets nobody in; any other halt is none of the defects.
+    if let Some(stalled) = stalled.filter(|_| sentinel != Verdict::Invalid) {
+        return Err(stalled);
+    }
+    let mut checks = judge(folder.path(), trial.isolation)?;
+    if !read.complete && sentinel != Verdict::Invalid {
+        for check in checks.0.iter_mut().filter(|check| check.verdict == Verdict::Valid) {
+            check.verdict = Verdict::Unknown;
+        }
+    }
+    Ok(trialed(trial, &checks.0, checks.1, sentinel))
+}
+
+fn plan(isolation: Isolation) -> WorkloadPlan {
+    use WorkloadKind::{Append, Bank, Ledger, Register};
+    WorkloadPlan {
+        mix: BTreeMap::from([(Ledger, 3), (Bank, 2), (Append, 3), (Register, 2)]),
+        clients: CLIENTS,
+        rate: RATE,
+        warm_up: Duration::ZERO,
+        op_timeout: Duration::from_secs(5),
+        isolation,
+    }
+}
+
+/// Waits until so many ops of the load are acknowledged.
+async fn acknowledged(sink: &OpSink, ops: u64, engine: &Engine) -> Result<(), TrialError> {
+    let mut seen = (0, Instant::now());
+    loop {
+        let before = sink.clock().now_ns();
+        let acknowledged = sink.counts(&WORKLOAD_FS).ok;
+        if acknowledged >= ops {
+            return Ok(());
+        }
+        if acknowledged > seen.0 {
+            seen = (acknowledged, Instant::now());
+        }
+        let left = STALL.saturating_sub(seen.1.elapsed());
+        if left.is_zero() || engine.has_failed() {
+            return Err(TrialError::Stalled { acknowledged });
+        }
+        let _ = tokio::time::timeout(left.min(Duration::from_secs(1)), sink.acknowledged_after(before)).await;
+    }
+}
+
+/// What the checkers say, and how many lines the history has.
+fn judge(folder: &Path, isolation: Isolation) -> Result<(Vec<Check>, u64), TrialError> {
+    let checkers: [Box<dyn Checker>; 4] = [
+        Box::new(Ledger::new(0)),
+        Box::new(Bank::new()),
+        Box::new(Append::new(isolation, Order::RealTime)),
+        Box::new(Register::new(OPENING_CONTENT)),
+    ];
+    let mut checkers = checkers.map(Guarded::new);
+    let history = History::read(&folder.join("history.jsonl"), |op, begun| {
+        for checker in &mut checkers {
+            checker.op(op, begun);
+        }
+    })?;
+    match history.damage {
+        Some(damage) => Err(TrialError::History(damage)),
+        None => Ok((checkers.map(Guarded::finish).into(), history.lines)),
+    }
+}
+
+fn trialed(trial: &Trial, checks: &[Check], lines: u64, sentinel: Verdict) -> Trialed {
+    let mut verdicts: BTreeMap<&'static str, Verdict> = checks.iter().map(|check| (check.name, check.verdict)).collect();
+    verdicts.insert("volume", sentinel);
+    let invalid = checks.iter().filter(|check| check.verdict == Verdict::Invalid);
+    let mut classes: Vec<&'static str> = invalid.clone().flat_map(|check| &check.examples).map(|found| found.class).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    // A row of the ledger is missed only by the final read, whatever its proof names; the others show as soon as their last op has ended.
+    let shown = |check: &Check| match check.name {
+        "ledger" => Some(lines),
+        _ => check.examples.iter().filter_map(|found| found.proof.iter().max()).min().map(|index| index + 1),
+    };
+    let at = invalid.filter_map(shown).min().or((sentinel == Verdict::Invalid).then_some(lines));
+    Trialed { seed: trial.seed, verdicts, classes, ops_to_catch: at.map(|transitions| transitions.div_ceil(2)) }
+}
