@@ -173,6 +173,46 @@ fn pod_kills_end_in_an_earned_pass() {
     assert!(String::from_utf8_lossy(&recover.stdout).contains("nothing to recover"), "{}", said(&recover));
 }
 
+/// Each fault that was not already exercised, one after another in one run: what was done is told, and it was seen to take effect.
+#[test]
+fn faults_of_every_kind_take_effect_and_leave_nothing() {
+    let faults = [
+        ("process-crash", "{}", "SIGKILL to the container's first process"),
+        ("process-hang", "{ for: 2s }", "SIGSTOP to the first process"),
+        ("service-cut", "{ for: 2s }", "a login through the Service got no answer"),
+        ("scale-zero", "{ for: 1s }", "Deployment mssql was scaled to 0"),
+        ("rollout-restart", "{}", "the pod template of Deployment mssql was marked"),
+        ("node-cordon", "{ for: 1s }", "is unschedulable"),
+        ("node-taint", "{}", "has the taint chaos.sqledge.dev/fault="),
+        ("node-drain", "{}", "was cordoned"),
+        ("oom-kill", "{}", "OOMKilled"),
+    ];
+    let items: String =
+        faults.iter().map(|(kind, parameters, _)| format!("  - {kind}: {parameters}\n    after: recovered\n    at: 1s\n")).collect();
+    let bench = Bench::new(&experiment(&items, "  grace: 5s\n  storage: { class: shared }\n"));
+    let output = bench.run();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let report = bench.report();
+    let found = report["faults"].as_array().unwrap();
+    assert_eq!(found.len(), faults.len());
+    for ((kind, _, expected), fault) in faults.iter().zip(found) {
+        assert_eq!((&fault["kind"], &fault["attested"]), (&Value::from(*kind), &Value::from(true)), "{fault}");
+        let evidence = fault["evidence"].as_array().unwrap();
+        assert!(evidence.iter().any(|line| line.as_str().unwrap().contains(expected)), "{fault}");
+    }
+    assert_eq!(check(&report, "ledger")["counts"]["lost"], 0);
+    // One that only stops clients from being heard is an outage about as long as it lasts, and one that touches nobody is none: with its own pauses
+    // and with what a client waits for an answer, two seconds become no more than ten.
+    let outage_ms = |id: &str| {
+        let episode = report["episodes"].as_array().unwrap().iter().find(|episode| episode["faultId"] == id);
+        episode.map_or(0.0, |episode| episode["outageMs"].as_f64().unwrap_or_default())
+    };
+    for id in ["service-cut-1", "process-hang-1"] {
+        assert!((1_500.0..10_000.0).contains(&outage_ms(id)), "{id}: {} ms", outage_ms(id));
+    }
+    bench.assert_no_process();
+}
+
 #[test]
 fn an_engine_that_acknowledges_before_it_writes_fails() {
     let bench =
