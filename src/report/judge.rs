@@ -13,6 +13,7 @@ use crate::model::{Claim, Event, Millis, Op, Outcome, Verdict};
 
 use super::accounts;
 use super::claims::{Exhibits, claims};
+use super::ending;
 use super::history::History;
 use super::honesty::{Record, reasons};
 use super::limits::limits;
@@ -99,7 +100,8 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Judged, JudgeError
 
     let episodes = recorder.finish();
     let found = checks(checkers, events, plan, history.damage.as_deref());
-    let faults = accounts::faults(events);
+    let mut faults = accounts::faults(events);
+    ending::tell(events, &mut faults);
     let claims = claims(&Exhibits { plan, events, faults: &faults, episodes: &episodes, checks: &found });
     let damage = [("history", &history.damage), ("timeline", &timeline.damage)]
         .into_iter()

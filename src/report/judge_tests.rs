@@ -412,6 +412,35 @@ fn overlapping(run: &mut RunBuilder, logs_lock: bool) {
 }
 
 #[test]
+fn how_the_engine_ended_is_told_with_each_fault() {
+    let last_evidence = |change: &dyn Fn(&mut RunBuilder)| {
+        let mut run = RunBuilder::passing();
+        change(&mut run);
+        run.judge().faults[0].evidence.last().cloned().unwrap()
+    };
+    let says = |run: &mut RunBuilder, ms: u64, line: &str| {
+        run.at(ms, EventKind::EngineLog { container_id: "containerd://p0".to_owned(), line: line.to_owned() });
+    };
+    let unseen = last_evidence(&|_| {});
+    assert_eq!(unseen, "how the engine ended was not seen: its pod went first, and its log says nothing of a stop");
+    // Two lines of another container are not about this one.
+    let asked = "SQL Server is terminating because of a system shutdown.";
+    assert_eq!(
+        unseen,
+        last_evidence(&|run| run.at(3_010, EventKind::EngineLog { container_id: "containerd://p1".to_owned(), line: asked.to_owned() }))
+    );
+    let cut_short = last_evidence(&|run| says(run, 3_010, asked));
+    assert_eq!(cut_short, "the engine was asked to stop (SIGTERM) and ended before it had stopped in order");
+    let in_order = last_evidence(&|run| {
+        says(run, 3_010, asked);
+        says(run, 3_015, "SQL Server shutdown has been completed.");
+    });
+    assert_eq!(in_order, "the engine was asked to stop (SIGTERM) and stopped in order");
+    let killed = last_evidence(&|run| overlapping(run, false));
+    assert_eq!(killed, "the engine was killed (SIGKILL) without being asked to stop (exit code 137, Error)");
+}
+
+#[test]
 fn two_containers_on_the_claim_fail_unless_they_are_expected() {
     let report = fails("ran at once for 1000 ms", |run| overlapping(run, false));
     assert!(check(&report, "single-writer").evidence[0].contains("both were ready"));

@@ -7,6 +7,7 @@ mod accounts;
 mod annotations;
 mod claims;
 mod csv;
+mod ending;
 mod history;
 mod honesty;
 mod html;

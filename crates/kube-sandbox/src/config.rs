@@ -25,8 +25,8 @@ pub struct Config {
     pub token: Option<String>,
     /// The program and leading arguments that lead to [`crate::shim::run`] in this or another executable; containers start through it.
     pub shim: Vec<String>,
-    /// What the processes of a force-deleted pod get after their object is gone. Zero kills them at once. A real kubelet sends SIGTERM
-    /// and kills two seconds later, which softens the fault for a server that handles SIGTERM.
+    /// What the processes of a force-deleted pod get between SIGTERM and SIGKILL, after their object is gone. Two seconds, as a real kubelet gives
+    /// them, are enough for many a server to stop in order: what must not stop in order is killed by a signal from its node. Zero kills at once.
     pub forced_grace: Duration,
     /// For how long a node may miss its heartbeats until it is `NotReady`; the controller manager's own number is 50 s.
     pub node_grace: Duration,
@@ -44,7 +44,7 @@ impl Config {
             images: Vec::new(),
             token: None,
             shim: vec![program, "shim".to_owned()],
-            forced_grace: Duration::ZERO,
+            forced_grace: Duration::from_secs(2),
             node_grace: Duration::from_secs(50),
             history: 8192,
         }

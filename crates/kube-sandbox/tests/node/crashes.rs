@@ -24,8 +24,8 @@ fn the_process(pod: &Value) -> i32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_force_deleted_pod_is_gone_at_once_and_its_process_right_after() {
-    let rig = Rig::start();
+async fn a_force_deleted_pod_is_gone_at_once_and_without_grace_its_process_right_after() {
+    let rig = Rig::start_with(|config| config.forced_grace = Duration::ZERO);
     rig.deploy(&["--journal", "/data/journal", "--term-delay-ms", "4000"], |_| ());
     let (cluster, _) = rig.addresses();
     let old = rig.ready_pod(&[]).await;
@@ -44,8 +44,8 @@ async fn a_force_deleted_pod_is_gone_at_once_and_its_process_right_after() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pod_force_deleted_with_the_kubelets_own_grace_is_asked_to_stop_first() {
-    let rig = Rig::start_with(|config| config.forced_grace = Duration::from_secs(2));
+async fn a_force_deleted_pod_is_asked_to_stop_first_as_a_kubelet_does_it() {
+    let rig = Rig::start();
     rig.deploy(&["--journal", "/data/journal", "--term-delay-ms", "300"], |_| ());
     let (cluster, _) = rig.addresses();
     let old = rig.ready_pod(&[]).await;
