@@ -12,10 +12,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chaos::experiment::{
-    AccessMode, BlastRadius, Controller, Engine, Expect, Plan, ReconnectTarget, ServiceAccess, Storage, TargetPlan, Tls, WorkloadKind,
-    WorkloadPlan,
+    AccessMode, BlastRadius, Controller, Engine, Expect, Pace, Plan, ReconnectTarget, ServiceAccess, Storage, TargetPlan, Tls,
+    WorkloadKind, WorkloadPlan,
 };
-use chaos::model::{Claim, Digest, F, Isolation, Op, OpType, Rate, Value};
+use chaos::model::{Claim, Digest, F, Isolation, Op, OpType, Value};
 
 /// The environment variable that tells a child which folder it judges.
 const FOLDER: &str = "LEDGER_CHECK_FOLDER";
@@ -156,7 +156,7 @@ fn plan() -> Plan {
         workload: WorkloadPlan {
             mix: BTreeMap::from([(WorkloadKind::Ledger, 1)]),
             clients: 8,
-            rate: Rate { per_second: 1_000.0 },
+            rate: Pace::constant(1_000.0),
             warm_up: Duration::from_secs(1),
             op_timeout: Duration::from_secs(5),
             isolation: Isolation::ReadCommitted,

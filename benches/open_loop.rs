@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use chaos::experiment::{Tls, WorkloadKind, WorkloadPlan};
+use chaos::experiment::{Pace, Tls, WorkloadKind, WorkloadPlan};
 use chaos::measure::{Clock, Recorder, lateness_percentiles};
-use chaos::model::{Isolation, Rate, Secret};
+use chaos::model::{Isolation, Secret};
 use chaos::sql::Target;
 use chaos::workload::{self, Load};
 
@@ -57,7 +57,7 @@ async fn measure(address: &str) -> anyhow::Result<()> {
     let plan = WorkloadPlan {
         mix: BTreeMap::from([(WorkloadKind::Ledger, 1)]),
         clients: 16,
-        rate: Rate { per_second: PER_SECOND },
+        rate: Pace::constant(PER_SECOND),
         warm_up: Duration::ZERO,
         op_timeout: Duration::from_secs(10),
         isolation: Isolation::ReadCommitted,

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chaos::check::{Append, Check, Checker, Order, Register};
-use chaos::experiment::{Named, Tls, WorkloadKind, WorkloadPlan};
+use chaos::experiment::{Named, Pace, Tls, WorkloadKind, WorkloadPlan};
 use chaos::measure::{Clock, Recorder};
-use chaos::model::{Digest, F, FactOutcome, Isolation, Op, OpType, OpenOps, Rate, Scanner, Secret, Value, Verdict};
+use chaos::model::{Digest, F, FactOutcome, Isolation, Op, OpType, OpenOps, Scanner, Secret, Value, Verdict};
 use chaos::sql::Target;
 use chaos::workload::{self, ACCOUNTS, Load, OPENING_BALANCE, Prober};
 use tds_sqlite::{Config, Server};
@@ -80,7 +80,7 @@ fn plan(mix: &[(WorkloadKind, u32)], clients: u32, per_second: f64) -> WorkloadP
     WorkloadPlan {
         mix: mix.iter().copied().collect(),
         clients,
-        rate: Rate { per_second },
+        rate: Pace::constant(per_second),
         warm_up: Duration::ZERO,
         op_timeout: Duration::from_secs(10),
         isolation: Isolation::ReadCommitted,

@@ -93,6 +93,8 @@ pub(super) enum Kind {
     Outage,
     /// Operations in a time, more than none.
     Rate,
+    /// A rate, `closed`, or a list of steps.
+    Pace,
     /// A storage quantity, more than nothing.
     Size,
     /// A mapping.
@@ -117,6 +119,9 @@ pub(super) const DURATION_S_MAX: u64 = 86_400;
 
 /// No open loop is scheduled faster than this.
 pub(super) const RATE_PER_S_MAX: f64 = 100_000.0;
+
+/// The most steps of a load.
+pub(super) const STEPS_MAX: usize = 100;
 
 /// How many injections a run may have, all faults together.
 pub(super) const INJECTIONS_MAX: u64 = 1_000;
@@ -236,8 +241,9 @@ static WORKLOAD: Section = Section {
         ),
         key(
             "rate",
-            "Ops of all clients together in an open loop, such as 200/s; latency counts from when an op was due.",
-            Kind::Rate,
+            "Ops of all clients together in an open loop, such as 200/s; latency counts from when an op was due. A list makes steps and ramps. `closed`: each \
+             client issues its next op when the last has ended.",
+            Kind::Pace,
             Absent::Default("200/s"),
         ),
         key("warmUp", "How long the load runs before the fault phase.", Kind::Duration(Span::AnyLength), Absent::Default("10s")),
@@ -248,6 +254,16 @@ static WORKLOAD: Section = Section {
             Absent::Default("read-committed"),
         ),
         key("opTimeout", "How long one op may take before its outcome is unknown.", Kind::Duration(Span::Positive), Absent::Default("5s")),
+    ],
+};
+
+/// One item of a list that stands as `workload.rate`.
+pub(super) static STEP: Section = Section {
+    doc: "A part of the load. The last one goes on to the end.",
+    keys: &[
+        key("at", "The rate, or that at the start of a ramp.", Kind::Rate, Absent::Mistake),
+        key("to", "The rate at the end of a ramp.", Kind::Rate, Absent::Nothing),
+        key("for", "How long; of every step but the last.", Kind::Duration(Span::Positive), Absent::Nothing),
     ],
 };
 

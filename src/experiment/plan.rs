@@ -1,9 +1,10 @@
 //! The experiment after validation: everything resolved, every default filled in, nothing left to interpret.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
-use crate::model::{Claim, Isolation, Rate};
+use crate::model::{Claim, Isolation, Rate, format_duration};
 
 /// A validated experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,14 +188,76 @@ pub struct WorkloadPlan {
     pub mix: BTreeMap<WorkloadKind, u32>,
     /// Logical clients, each with a connection of its own.
     pub clients: u32,
-    /// Open-loop rate of all clients together.
-    pub rate: Rate,
+    /// How ops are issued, all clients together.
+    pub rate: Pace,
     /// How long the load runs before the fault phase.
     pub warm_up: Duration,
     /// How long one op may take before its outcome is unknown.
     pub op_timeout: Duration,
     /// The isolation level of the load's transactions.
     pub isolation: Isolation,
+}
+
+/// How ops are issued.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pace {
+    /// In an open loop: at due times that were fixed beforehand, whatever becomes of the ops before. One step at the least, and only the last has no end.
+    Open(Vec<Step>),
+    /// In a closed loop: each client issues its next op when the last has ended, so that a stall holds back the load and hides from the latencies.
+    Closed,
+}
+
+/// A part of an open loop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// How long; none of the last, which goes on to the end.
+    pub lasts: Option<Duration>,
+    /// The rate, or that at the start of a ramp.
+    pub at: Rate,
+    /// The rate at the end of a ramp.
+    pub to: Option<Rate>,
+}
+
+impl Pace {
+    /// One rate throughout.
+    pub fn constant(per_second: f64) -> Self {
+        Pace::Open(vec![Step { lasts: None, at: Rate { per_second }, to: None }])
+    }
+
+    /// The highest rate of an open loop, in ops a second; none of a closed one, which goes as fast as it can.
+    pub fn highest(&self) -> Option<f64> {
+        match self {
+            Pace::Open(steps) => {
+                Some(steps.iter().map(|step| step.at.per_second.max(step.to.map_or(0.0, |to| to.per_second))).fold(0.0, f64::max))
+            }
+            Pace::Closed => None,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.at)?;
+        if let Some(to) = self.to {
+            write!(f, " to {to}")?;
+        }
+        match self.lasts {
+            Some(lasts) => write!(f, " for {}", format_duration(lasts)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pace::Closed => f.write_str("closed"),
+            Pace::Open(steps) => {
+                let steps: Vec<String> = steps.iter().map(Step::to_string).collect();
+                f.write_str(&steps.join(", then "))
+            }
+        }
+    }
 }
 
 /// One injection.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::model::{Rate, parse_duration, parse_quantity, parse_rate};
 
-use super::form::{Absent, DURATION_S_MAX, Key, Kind, RATE_PER_S_MAX, Section, Span, sections_with};
+use super::form::{Absent, DURATION_S_MAX, Key, Kind, RATE_PER_S_MAX, STEP, STEPS_MAX, Section, Span, sections_with};
 use super::mistake::{At, Mistake, quoted};
 use super::names::Named;
-use super::plan::{ClusterRef, Grace, ServiceAccess};
+use super::plan::{ClusterRef, Grace, Pace, ServiceAccess, Step};
 use super::yaml::{Entry, Node, Value, join};
 
 /// The mistakes found so far.
@@ -247,26 +247,57 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// How ops are issued: a rate, `closed`, or a list of steps.
+    pub fn pace(&self, name: &str) -> Pace {
+        let steps = self.entry(name).and_then(|entry| match &entry.value.value {
+            Value::Sequence(items) => Some((entry.value.at, items)),
+            _ => None,
+        });
+        let path = join(&self.path, name);
+        match steps {
+            Some((at, items)) => Pace::Open(self.steps(at, &path, items)),
+            None => {
+                let read: Read<Option<f64>> = |kind, text| if text == "closed" { Ok(None) } else { read_rate(kind, text).map(Some) };
+                self.always(name, read).value.map_or(Pace::Closed, Pace::constant)
+            }
+        }
+    }
+
+    fn steps(&self, at: At, path: &str, items: &[Node]) -> Vec<Step> {
+        if items.is_empty() || items.len() > STEPS_MAX {
+            self.log.note(at, path, format!("has {} steps, expected 1 to {STEPS_MAX}, such as {{ for: 30s, at: 100/s }}", items.len()));
+        }
+        let mut steps = Vec::new();
+        for (index, item) in items.iter().take(STEPS_MAX).enumerate() {
+            let path = format!("{path}[{index}]");
+            let fields = Fields::open(self.log, &STEP, item, &path, &[]);
+            let (at, to, lasts) = (fields.rate("at").value, fields.maybe_rate("to"), fields.maybe_duration("for"));
+            match (&lasts, index + 1 == items.len()) {
+                (None, false) => fields.missing("for", "how long this step lasts; only the last goes on to the end"),
+                (Some(lasts), true) => {
+                    self.log.note(
+                        lasts.at,
+                        &lasts.path,
+                        "stands at the last step, which goes on to the end; a step after it says at which rate",
+                    );
+                }
+                (None, true) if to.is_some() => fields.missing("for", "how long the ramp takes"),
+                _ => {}
+            }
+            steps.push(Step { lasts: lasts.map(|lasts| lasts.value), at, to: to.map(|to| to.value) });
+            fields.close();
+        }
+        steps
+    }
+
     /// A rate.
     pub fn rate(&self, name: &str) -> Field<Rate> {
-        let read: Read<f64> = |_, text| {
-            if text == "closed" {
-                return Err("a closed loop is not supported yet, expected a rate such as 200/s".to_owned());
-            }
-            let rate = parse_rate(text).map_err(|error| error.to_string())?;
-            if rate.per_second <= 0.0 {
-                return Err(format!("is {}, expected a rate above zero, such as 200/s", quoted(text)));
-            }
-            if rate.per_second > RATE_PER_S_MAX {
-                return Err(format!("is {}, expected at most {RATE_PER_S_MAX}/s", quoted(text)));
-            }
-            // Slower than an op a day, or so small that it is no number.
-            if rate.per_second * 86_400.0 < 1.0 {
-                return Err(format!("is {}, expected at least one op a day", quoted(text)));
-            }
-            Ok(rate.per_second)
-        };
-        self.always(name, read).map(|per_second| Rate { per_second })
+        self.always(name, read_rate).map(|per_second| Rate { per_second })
+    }
+
+    /// A rate that may be left out.
+    pub fn maybe_rate(&self, name: &str) -> Option<Field<Rate>> {
+        self.maybe(name, read_rate).map(|field| field.map(|per_second| Rate { per_second }))
     }
 
     /// A choice; the placeholder is the first.
@@ -366,10 +397,26 @@ fn expected(kind: &Kind) -> String {
         Kind::Service => "nodePort, loadBalancer or HOST:PORT".to_owned(),
         Kind::Outage => "a condition such as `outage > 120s`".to_owned(),
         Kind::Rate => "a rate such as 200/s".to_owned(),
+        Kind::Pace => "a rate such as 200/s, `closed`, or a list of steps".to_owned(),
         Kind::Size => "a size such as 8Gi".to_owned(),
         Kind::Section(_) => "a mapping".to_owned(),
         Kind::Faults => "a list of faults, such as `- pod-kill: { grace: 0s }`".to_owned(),
     }
+}
+
+fn read_rate(_: &Kind, text: &str) -> Result<f64, String> {
+    let rate = parse_rate(text).map_err(|error| error.to_string())?;
+    if rate.per_second <= 0.0 {
+        return Err(format!("is {}, expected a rate above zero, such as 200/s", quoted(text)));
+    }
+    if rate.per_second > RATE_PER_S_MAX {
+        return Err(format!("is {}, expected at most {RATE_PER_S_MAX}/s", quoted(text)));
+    }
+    // Slower than an op a day, or so small that it is no number.
+    if rate.per_second * 86_400.0 < 1.0 {
+        return Err(format!("is {}, expected at least one op a day", quoted(text)));
+    }
+    Ok(rate.per_second)
 }
 
 fn one_of(words: &[&str]) -> String {

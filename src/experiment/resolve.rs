@@ -128,7 +128,7 @@ fn workload(log: &Log, fields: Fields<'_>) -> WorkloadPlan {
     let plan = WorkloadPlan {
         mix,
         clients: u32::try_from(fields.integer("clients").value).unwrap_or(u32::MAX),
-        rate: fields.rate("rate").value,
+        rate: fields.pace("rate"),
         warm_up: fields.duration("warmUp").value,
         op_timeout: fields.duration("opTimeout").value,
         isolation: fields.choice("isolation").value,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::faults::{FAULTS, FaultForm};
-use super::form::{Absent, DURATION_S_MAX, EXPERIMENT, Key, Kind, SCHEDULE, Section, Span, Word};
+use super::form::{Absent, DURATION_S_MAX, EXPERIMENT, Key, Kind, SCHEDULE, STEP, STEPS_MAX, Section, Span, Word};
 
 /// The patterns say what a value looks like; bounds that a pattern cannot say are left to the reader.
 const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";
@@ -95,6 +95,11 @@ fn kind(kind: &Kind) -> Value {
         Kind::Service => json!({ "type": "string", "pattern": SERVICE }),
         Kind::Outage => json!({ "type": "string", "pattern": OUTAGE }),
         Kind::Rate => json!({ "type": "string", "pattern": RATE }),
+        Kind::Pace => json!({ "oneOf": [
+            { "type": "string", "pattern": RATE },
+            { "const": "closed" },
+            { "type": "array", "items": section(&STEP), "minItems": 1, "maxItems": STEPS_MAX },
+        ] }),
         Kind::Size => json!({ "type": "string", "pattern": SIZE }),
         Kind::Section(inner) => {
             let mut schema = section(inner);
@@ -161,6 +166,7 @@ pub(super) mod tests {
                 "minimum" => value.as_f64().is_none_or(|v| v >= rule.as_f64().unwrap()),
                 "maximum" => value.as_f64().is_none_or(|v| v <= rule.as_f64().unwrap()),
                 "maxLength" => value.as_str().is_none_or(|v| v.chars().count() as u64 <= rule.as_u64().unwrap()),
+                "maxItems" => value.as_array().is_none_or(|v| v.len() as u64 <= rule.as_u64().unwrap()),
                 "minItems" => value.as_array().is_none_or(|v| v.len() as u64 >= rule.as_u64().unwrap()),
                 "minProperties" => value.as_object().is_none_or(|v| v.len() as u64 >= rule.as_u64().unwrap()),
                 "uniqueItems" => value.as_array().is_none_or(|v| v.iter().map(Value::to_string).collect::<BTreeSet<_>>().len() == v.len()),
@@ -286,6 +292,12 @@ pub(super) mod tests {
             "workload: { mix: { bank: 0 } }",
             "workload: { rate: 2.5/m }",
             "workload: { rate: 2.5 }",
+            "workload: { rate: closed }",
+            "workload: { rate: open }",
+            "workload: { rate: [] }",
+            "workload: { rate: [{ for: 30s, at: 10/s }, { for: 1m, at: 10/s, to: 50/s }, { at: 50/s }] }",
+            "workload: { rate: [{ for: 30s }] }",
+            "workload: { rate: [{ at: 5 }] }",
             "workload: { clients: 1001 }",
             "workload:",
             "expect: { claims: [] }",

@@ -42,7 +42,7 @@ fn the_minimal_experiment_has_safe_defaults() {
     assert_eq!(plan.target.tls, Tls::Off);
     assert_eq!(plan.workload.mix, BTreeMap::from([(WorkloadKind::Ledger, 1)]));
     assert_eq!(plan.workload.clients, 8);
-    assert_eq!(plan.workload.rate, Rate { per_second: 200.0 });
+    assert_eq!(plan.workload.rate, Pace::constant(200.0));
     assert_eq!(plan.faults.len(), 1);
     assert_eq!(plan.faults[0].id, "pod-kill-1");
     assert_eq!(plan.faults[0].at, Duration::from_secs(10));
@@ -122,7 +122,7 @@ fn every_key_is_read() {
         WorkloadPlan {
             mix: BTreeMap::from([(WorkloadKind::Ledger, 70), (WorkloadKind::Bank, 30)]),
             clients: 4,
-            rate: Rate { per_second: 0.5 },
+            rate: Pace::constant(0.5),
             warm_up: s(0),
             op_timeout: Duration::from_millis(1_500),
             isolation: Isolation::ReadCommitted,
@@ -209,6 +209,29 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
+fn a_load_can_have_steps_and_ramps_or_be_a_closed_loop() {
+    let pace = |rate: &str| {
+        parse("x.yaml", &format!("name: x\ntarget: {{ engine: tds-sqlite }}\nworkload: {{ rate: {rate} }}\nfaults:\n  - pod-kill:\n"))
+    };
+    let plan = pace("[{ for: 30s, at: 10/s }, { for: 1m, at: 10/s, to: 50/s }, { at: 50/s }]").expect("it is valid");
+    assert_eq!(plan.workload.rate.to_string(), "10/s for 30s, then 10/s to 50/s for 1m, then 50/s");
+    assert_eq!(plan.workload.rate.highest(), Some(50.0));
+    assert_eq!(pace("closed").expect("it is valid").workload.rate, Pace::Closed);
+    for (rate, what) in [
+        ("[]", "workload.rate: has 0 steps, expected 1 to 100"),
+        ("[{ at: 5/s }, { at: 6/s }]", "workload.rate[0].for: is missing, expected how long this step lasts"),
+        ("[{ at: 5/s, for: 3s }]", "workload.rate[0].for: stands at the last step"),
+        ("[{ at: 5/s, to: 9/s }]", "workload.rate[0].for: is missing, expected how long the ramp takes"),
+        ("[{ for: 3s }, { at: 5/s }]", "workload.rate[0].at: is missing"),
+        ("[{ at: 0/s }]", "workload.rate[0].at: is `0/s`, expected a rate above zero"),
+        ("[5/s]", "workload.rate[0]: is "),
+    ] {
+        let mistakes = pace(rate).expect_err(rate).to_string();
+        assert!(mistakes.contains(what), "{rate}: {mistakes}");
+    }
+}
+
+#[test]
 fn rates_are_positive_and_bounded() {
     for (rate, what) in [
         ("0/s", "is `0/s`, expected a rate above zero, such as 200/s"),
@@ -217,9 +240,8 @@ fn rates_are_positive_and_bounded() {
         ("nan/s", "`nan/s` is not a rate such as 200/s or 30/m"),
         ("1e9/s", "is `1e9/s`, expected at most 100000/s"),
         ("1e-300/s", "is `1e-300/s`, expected at least one op a day"),
-        ("closed", "a closed loop is not supported yet, expected a rate such as 200/s"),
-        ("{ from: 1/s }", "is a mapping, expected a rate such as 200/s"),
-        ("", "is nothing, expected a rate such as 200/s"),
+        ("{ from: 1/s }", "is a mapping, expected a rate such as 200/s, `closed`, or a list of steps"),
+        ("", "is nothing, expected a rate such as 200/s, `closed`, or a list of steps"),
     ] {
         // The scanner places nothing right behind the colon.
         let column = if rate.is_empty() { 7 } else { 9 };
@@ -485,19 +507,29 @@ prop_compose! {
     }
 }
 
+fn paces() -> impl Strategy<Value = Pace> {
+    let rate = || (0.001f64..100_000.0).prop_map(|per_second| Rate { per_second });
+    let step = (duration_within(1), rate(), prop::option::of(rate())).prop_map(|(lasts, at, to)| Step { lasts: Some(lasts), at, to });
+    let steps = (prop::collection::vec(step, 0..4), rate()).prop_map(|(mut steps, at)| {
+        steps.push(Step { lasts: None, at, to: None });
+        Pace::Open(steps)
+    });
+    prop_oneof![1 => Just(Pace::Closed), 4 => steps]
+}
+
 prop_compose! {
     fn workloads()(
         ledger in 1u32..1_000_000,
         bank in prop::option::of(1u32..1_000_000),
         clients in 1u32..=1_000,
-        per_second in 0.001f64..100_000.0,
+        rate in paces(),
         warm_up in duration_within(0),
         op_timeout in duration_within(1),
         isolation in prop::sample::select(Isolation::ALL),
     ) -> WorkloadPlan {
         let mut mix = BTreeMap::from([(WorkloadKind::Ledger, ledger)]);
         mix.extend(bank.map(|share| (WorkloadKind::Bank, share)));
-        WorkloadPlan { mix, clients, rate: Rate { per_second }, warm_up, op_timeout, isolation }
+        WorkloadPlan { mix, clients, rate, warm_up, op_timeout, isolation }
     }
 }
 

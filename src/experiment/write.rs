@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::model::format_duration;
 
 use super::names::Named;
-use super::plan::Plan;
+use super::plan::{Pace, Plan, Step};
 
 /// Writes the plan so that reading it gives the same plan.
 pub fn to_yaml(plan: &Plan) -> String {
@@ -23,6 +23,28 @@ pub fn hash(plan: &Plan) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+fn pace(pace: &Pace, to: &mut String) -> std::fmt::Result {
+    match pace {
+        Pace::Closed => writeln!(to, "  rate: closed"),
+        Pace::Open(steps) => match steps[..] {
+            [Step { lasts: None, at, to: None }] => writeln!(to, "  rate: {at}"),
+            _ => {
+                writeln!(to, "  rate:")?;
+                for step in steps {
+                    writeln!(to, "    - at: {}", step.at)?;
+                    if let Some(end) = step.to {
+                        writeln!(to, "      to: {end}")?;
+                    }
+                    if let Some(lasts) = step.lasts {
+                        writeln!(to, "      for: {}", format_duration(lasts))?;
+                    }
+                }
+                Ok(())
+            }
+        },
+    }
 }
 
 /// Text as a double-quoted scalar. JSON's escapes are YAML's; what JSON leaves raw and YAML does not allow raw is escaped here.
@@ -80,7 +102,7 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
         writeln!(to, "    {kind}: {share}")?;
     }
     writeln!(to, "  clients: {}", workload.clients)?;
-    writeln!(to, "  rate: {}", workload.rate)?;
+    pace(&workload.rate, to)?;
     writeln!(to, "  warmUp: {}", format_duration(workload.warm_up))?;
     writeln!(to, "  isolation: {}", workload.isolation.id())?;
     writeln!(to, "  opTimeout: {}", format_duration(workload.op_timeout))?;

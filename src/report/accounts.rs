@@ -1,6 +1,6 @@
 //! Folds the timeline into what the report tells of run, faults, schedule and leaks.
 
-use crate::experiment::{Engine, Plan, hash};
+use crate::experiment::{Engine, Pace, Plan, hash};
 use crate::measure::{Episode, SeenBy, new_connections, phases, sessions};
 use crate::model::{Event, EventKind, HarnessInfo, Millis, Provider, RunInfo};
 
@@ -173,11 +173,12 @@ pub(super) fn episodes(events: &[Event], episodes: &[Episode]) -> Vec<EpisodeRep
 }
 
 /// How well the schedule was kept, where the run got so far as to tell.
-pub(super) fn schedule(events: &[Event]) -> Option<Schedule> {
+pub(super) fn schedule(events: &[Event], plan: &Plan) -> Option<Schedule> {
     events.iter().rev().find_map(|event| match &event.kind {
         EventKind::LoadSummary { issued, not_sent, lateness_ns, cpu_per_op_ns } => {
             let [p50, p90, p99, p999, max] = lateness_ns.map(Millis::from_ns);
             Some(Schedule {
+                closed_loop: plan.workload.rate == Pace::Closed,
                 issued: *issued,
                 not_sent: *not_sent,
                 lateness: Lateness { p50_ms: p50, p90_ms: p90, p99_ms: p99, p999_ms: p999, max_ms: max },

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::check::build::{HistoryBuilder, digest, error};
 use crate::experiment::{
-    AccessMode, BlastRadius, Controller, Engine, Expect, FaultSpec, Grace, Plan, PlannedFault, ReconnectTarget, ServiceAccess, Storage,
-    TargetPlan, Tls, WorkloadKind, WorkloadPlan,
+    AccessMode, BlastRadius, Controller, Engine, Expect, FaultSpec, Grace, Pace, Plan, PlannedFault, ReconnectTarget, ServiceAccess,
+    Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
 use crate::model::{
     Claim, ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, EngineFact, EngineInfo, ErrorKind, Event, EventKind, F,
     FactOutcome, FaultTarget, HarnessInfo, IdentityMoment, Isolation, OpType, OwnerSeen, Phase, PodChange, PodSeen, ProbeStage, Provider,
-    Rate, RunInfo, ServiceSeen, TargetIdentity, Value,
+    RunInfo, ServiceSeen, TargetIdentity, Value,
 };
 
 use super::judge::Judged;
@@ -47,7 +47,7 @@ pub(crate) fn plan(faults: usize) -> Plan {
         workload: WorkloadPlan {
             mix: BTreeMap::from([(WorkloadKind::Ledger, 1)]),
             clients: 4,
-            rate: Rate { per_second: 100.0 },
+            rate: Pace::constant(100.0),
             warm_up: Duration::from_secs(1),
             op_timeout: Duration::from_secs(5),
             isolation: Isolation::ReadCommitted,

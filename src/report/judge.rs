@@ -112,7 +112,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Judged, JudgeError
         .collect();
     let (doubts, mut notes) =
         reasons(&Record { plan, events, faults: &faults, transitions: history.lines, commits: latency.commits(), damage, ended });
-    let schedule = accounts::schedule(events);
+    let schedule = accounts::schedule(events, plan);
     notes.extend(schedule.as_ref().and_then(lateness));
     let (verdict, reasons) = verdict(&claims, doubts);
     let run = accounts::run(events, plan);

@@ -1,6 +1,6 @@
 //! What a run could not show, in words that a manager understands.
 
-use crate::experiment::{Engine, Plan};
+use crate::experiment::{Engine, Pace, Plan};
 use crate::model::{Event, EventKind, FactOutcome, Provider};
 
 use super::model::{FaultReport, RunReport};
@@ -46,6 +46,13 @@ pub(super) fn limits(plan: &Plan, run: &RunReport, events: &[Event], faults: &[F
         limits.push(
             "The final read was answered by the process that had taken the last commits, so some rows may have come from its \
              memory and not from the volume."
+                .to_owned(),
+        );
+    }
+    if plan.workload.rate == Pace::Closed {
+        limits.push(
+            "The load was a closed loop: each client waited for its last answer before it asked again. A stall held the load back, so the \
+             latencies leave out what clients that do not wait would have met."
                 .to_owned(),
         );
     }

@@ -253,6 +253,9 @@ pub struct PhaseReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
+    /// Whether the load was a closed loop, which has no schedule to be late for.
+    #[serde(default)]
+    pub closed_loop: bool,
     /// Ops issued.
     pub issued: u64,
     /// Ops that were due and could not be sent before the run ended.

@@ -337,6 +337,7 @@ fn schedule() -> Value {
     object(
         "How well the open-loop schedule was kept; null where the run did not get so far.",
         &[
+            ("closedLoop?", switch("Whether the load was a closed loop, which has no schedule to be late for.")),
             ("issued", count("Ops issued.")),
             ("notSent", count("Ops that were due and could not be sent before the run ended.")),
             ("lateness", lateness),

@@ -292,7 +292,8 @@ fn ledger(check: &CheckReport) -> String {
 }
 
 fn load(page: &mut Page, report: &Report) {
-    page.title("Load");
+    let closed = report.schedule.as_ref().is_some_and(|schedule| schedule.closed_loop);
+    page.title(if closed { "Load (closed loop)" } else { "Load" });
     let latency = &report.latency;
     let response = &latency.response.ok;
     let open = match response.censored {
@@ -313,7 +314,7 @@ fn load(page: &mut Page, report: &Report) {
         2,
         4,
     );
-    if let Some(schedule) = &report.schedule {
+    if let Some(schedule) = report.schedule.as_ref().filter(|schedule| !schedule.closed_loop) {
         let text = format!(
             "{} ops issued, late by {} at p99 and {} at worst; {:.1} µs of CPU an op",
             schedule.issued, schedule.lateness.p99_ms, schedule.lateness.max_ms, schedule.cpu_per_op_us

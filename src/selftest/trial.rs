@@ -10,9 +10,9 @@ use thiserror::Error;
 
 use super::engine::Engine;
 use crate::check::{Append, Bank, Check, Checker, Guarded, Ledger, Order, Register};
-use crate::experiment::{Tls, WorkloadKind, WorkloadPlan};
+use crate::experiment::{Pace, Tls, WorkloadKind, WorkloadPlan};
 use crate::measure::{Clock, OpSink, Recorder};
-use crate::model::{Isolation, Rate, Secret, Verdict};
+use crate::model::{Isolation, Secret, Verdict};
 use crate::report::History;
 use crate::sql::{SqlError, Target};
 use crate::workload::{self, Load, OPENING_CONTENT, WORKLOAD_FS};
@@ -73,7 +73,7 @@ pub enum TrialError {
 }
 
 /// Ops of all clients together: more than the engine takes on a small machine, so that its queues are never empty.
-const RATE: Rate = Rate { per_second: 1_500.0 };
+const PER_SECOND: f64 = 1_500.0;
 const CLIENTS: u32 = 8;
 /// No acknowledgement for this long is a halt.
 const STALL: Duration = Duration::from_secs(20);
@@ -141,7 +141,7 @@ fn plan(isolation: Isolation) -> WorkloadPlan {
     WorkloadPlan {
         mix: BTreeMap::from([(Ledger, 3), (Bank, 2), (Append, 3), (Register, 2)]),
         clients: CLIENTS,
-        rate: RATE,
+        rate: Pace::constant(PER_SECOND),
         warm_up: Duration::ZERO,
         op_timeout: Duration::from_secs(5),
         isolation,

@@ -98,7 +98,7 @@ impl Client {
                     self.session_lost(error.op_error(), true);
                     return true;
                 }
-                due = hall.queue.next() => due,
+                due = hall.next_due() => due,
             };
             let Some(due) = due else { return false };
             let (kind, error) = self.perform(&mut session, due).await;

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::queue::{Due, DueQueue};
 use super::schedule::Schedule;
 use super::{Draws, Mix};
-use crate::experiment::WorkloadPlan;
+use crate::experiment::{Pace, WorkloadPlan};
 use crate::measure::{Clock, Counts, OpSink, add, lateness_percentiles, new_histogram};
 use crate::model::{ErrorKind, EventKind, F, OpError, ProcessId};
 use crate::sql::{Deadlines, Target};
@@ -34,6 +34,8 @@ pub(super) struct Hall {
     pub(super) sink: OpSink,
     pub(super) mix: Mix,
     pub(super) queue: DueQueue,
+    /// Whether clients issue their own ops instead of taking them from the queue.
+    closed_loop: bool,
     pub(super) op_timeout: Duration,
     pub(super) deadlines: Deadlines,
     /// Clients that hold a session.
@@ -60,6 +62,19 @@ impl Hall {
 
     pub(super) fn is_closing(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// The next op for a client with a session; `None` once the hall closes. In a closed loop it is due as soon as it is asked for.
+    pub(super) async fn next_due(&self) -> Option<Due> {
+        if !self.closed_loop {
+            return self.queue.next().await;
+        }
+        if self.is_closing() {
+            return None;
+        }
+        self.issued.fetch_add(1, Ordering::Relaxed);
+        let now_ns = self.clock.now_ns();
+        Some(Due { due_ns: now_ns, issued_ns: now_ns })
     }
 
     /// Tells of a session that was lost or regained.
@@ -171,7 +186,8 @@ impl Load {
         let hall = Arc::new(Hall {
             target,
             mix: Mix::new(plan, seed),
-            queue: DueQueue::new(queue_capacity(clients, plan.rate.per_second)),
+            queue: DueQueue::new(queue_capacity(clients, plan.rate.highest().unwrap_or(0.0))),
+            closed_loop: plan.rate == Pace::Closed,
             op_timeout: plan.op_timeout,
             deadlines: Deadlines { connect: deadlines.connect.min(plan.op_timeout), login: deadlines.login.min(plan.op_timeout) },
             connected: AtomicUsize::new(0),
@@ -193,16 +209,15 @@ impl Load {
             runtime.block_on(run_clients(&of_clients, clients, seed));
             let _ = ended.send(());
         })?;
-        let schedule = Schedule::new(clock.now_ns(), plan.rate.per_second);
-        let of_schedule = Arc::clone(&hall);
-        let schedule = std::thread::Builder::new().name("schedule".to_owned()).spawn(move || schedule.run(&of_schedule))?;
-        Ok(Load {
-            hall,
-            schedule: Some(schedule),
-            clients: Some(clients),
-            clients_ended: Some(clients_ended),
-            cpu_at_start_ns: process_cpu_ns(),
-        })
+        let schedule = match &plan.rate {
+            Pace::Open(steps) => {
+                let schedule = Schedule::new(clock.now_ns(), steps);
+                let of_schedule = Arc::clone(&hall);
+                Some(std::thread::Builder::new().name("schedule".to_owned()).spawn(move || schedule.run(&of_schedule))?)
+            }
+            Pace::Closed => None,
+        };
+        Ok(Load { hall, schedule, clients: Some(clients), clients_ended: Some(clients_ended), cpu_at_start_ns: process_cpu_ns() })
     }
 
     /// How far it is, now.

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::experiment::Pace;
 use crate::measure::{Clock, Recorder};
-use crate::model::{ErrorKind, EventKind, Isolation, Op, ProbeStage, Rate};
+use crate::model::{ErrorKind, EventKind, Isolation, Op, ProbeStage};
 use crate::sql::Target;
 use crate::sql::fake::{FakeServer, target};
 
@@ -18,7 +19,7 @@ fn plan(clients: u32, per_second: f64, op_timeout: Duration) -> WorkloadPlan {
     WorkloadPlan {
         mix: BTreeMap::from([(WorkloadKind::Ledger, 1)]),
         clients,
-        rate: Rate { per_second },
+        rate: Pace::constant(per_second),
         warm_up: Duration::ZERO,
         op_timeout,
         isolation: Isolation::ReadCommitted,
@@ -120,6 +121,28 @@ async fn every_due_op_is_in_the_history_once_with_dense_keys() {
     assert!(due.windows(2).all(|pair| pair[1] - pair[0] == 2_000_000));
     assert!(invokes.iter().all(|op| op.time_ns >= op.intended_ns));
     assert_eq!(summary.not_sent, completions(&ops, OpType::Fail).len() as u64);
+}
+
+/// In a closed loop each client has one op at a time and the next at once: a stall holds all of them back, so nothing is due in it.
+#[tokio::test]
+async fn a_closed_loop_issues_nothing_while_the_server_stalls() {
+    let server = FakeServer::start().await;
+    let rig = Rig::new();
+    let load = rig.load(&WorkloadPlan { rate: Pace::Closed, ..plan(4, 1.0, END) }, server.target());
+    until("200 ops are acknowledged", || load.progress().counts.ok >= 200).await;
+    server.stall();
+    until("all clients wait for an answer", || server.behaviour.held.load(Ordering::SeqCst) == 4).await;
+    let due = load.progress().due;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(load.progress().due, due);
+    server.release();
+    until("the clients go on", || load.progress().due >= due + 50).await;
+    let summary = load.stop(END).await;
+    let ops = rig.finish();
+    assert_well_formed(&ops);
+    let invokes = completions(&ops, OpType::Invoke);
+    assert_eq!((invokes.len() as u64, summary.not_sent), (summary.issued, 0));
+    assert!(summary.issued > due);
 }
 
 #[tokio::test]

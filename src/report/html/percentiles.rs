@@ -120,7 +120,9 @@ fn figures(page: &mut String, report: &Report) {
     row(page, "service, ops that ended ok", &latency.service.ok);
     row(page, "new connection, login and commit (prober)", &latency.connect);
     page.push_str("</tbody></table></div>");
-    if let Some(schedule) = &report.schedule {
+    if report.schedule.as_ref().is_some_and(|schedule| schedule.closed_loop) {
+        page.push_str("<p><strong>Closed loop:</strong> clients waited for each answer, so these times leave out what clients that do not wait would have met.</p>");
+    } else if let Some(schedule) = &report.schedule {
         let _ = write!(
             page,
             "<p class=\"soft\">The harness issued {} ops, late by {} at p99 and {} at worst; {} were due and not sent; {:.1} µs of CPU an op.</p>",
