@@ -1,7 +1,8 @@
 use clap::{Args, Subcommand};
 
-use crate::cluster::{Standing, StandingState};
+use crate::cluster::{self, ClusterError, ClusterProvider, Standing, StandingState};
 use crate::experiment::ClusterRef;
+use crate::run;
 
 use super::{CommandResult, Exit, Failure, Job, Streams};
 
@@ -14,9 +15,9 @@ pub(super) struct Cluster {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Start a sandbox that stays until `chaos cluster down`, and print the path of its kubeconfig.
+    /// Start a cluster that stays until `chaos cluster down`, and tell how to point kubectl at it.
     Up(Which),
-    /// End a standing sandbox and remove its files.
+    /// End a cluster and everything in it.
     Down(Which),
     /// Show whether it stands, and how to point kubectl at it.
     Status(Which),
@@ -24,23 +25,9 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Which {
-    /// sandbox or sandbox:NAME.
+    /// sandbox[:NAME], kind[:NAME] or k3d[:NAME].
     #[arg(value_name = "WHERE", default_value = "sandbox")]
     cluster: ClusterRef,
-}
-
-impl Which {
-    fn standing(self) -> Result<Standing, Failure> {
-        match self.cluster {
-            ClusterRef::Sandbox(name) => Ok(Standing::named(name.unwrap_or_else(|| "default".to_owned()))),
-            other => Err(Failure::new(
-                Exit::Usage,
-                format!(
-                    "`{other}` is not started or ended by chaos; use its own program, such as: kind create cluster --config kind-config/kind.yaml"
-                ),
-            )),
-        }
-    }
 }
 
 impl Cluster {
@@ -49,25 +36,74 @@ impl Cluster {
     }
 
     async fn run(self, streams: &mut Streams<'_>) -> CommandResult {
-        let unavailable = |error: crate::cluster::ClusterError| Failure::unavailable(error);
-        match self.action {
-            Action::Up(which) => {
-                let standing = which.standing()?;
-                let state = standing.up().await.map_err(unavailable)?;
-                tell(&standing, &state, streams)
+        let (Action::Up(which) | Action::Down(which) | Action::Status(which)) = &self.action;
+        match which.cluster.clone() {
+            ClusterRef::Sandbox(name) => {
+                let standing = Standing::named(name.unwrap_or_else(|| "default".to_owned()));
+                self.sandbox(&standing, streams).await.unwrap_or_else(|error| Err(unavailable(&error)))
             }
-            Action::Down(which) => {
-                let standing = which.standing()?;
-                let was = standing.down().await.map_err(unavailable)?;
-                writeln!(streams.out, "sandbox {} {}", standing.name(), if was { "is down" } else { "was not up" })?;
-                Ok(Exit::Pass)
-            }
-            Action::Status(which) => {
-                let standing = which.standing()?;
-                tell(&standing, &standing.state(), streams)
+            ClusterRef::Context(context) => Err(Failure::new(
+                Exit::Usage,
+                format!("the cluster of the context `{context}` is somebody else's: it is neither started nor ended by chaos"),
+            )),
+            reference => {
+                let provider = cluster::provider(&reference).map_err(|error| unavailable(&error))?;
+                self.made(provider.as_ref(), streams).await.unwrap_or_else(|error| Err(unavailable(&error)))
             }
         }
     }
+
+    async fn sandbox(&self, standing: &Standing, streams: &mut Streams<'_>) -> Result<CommandResult, ClusterError> {
+        Ok(match self.action {
+            Action::Up(_) => tell(standing, &standing.up().await?, streams),
+            Action::Status(_) => tell(standing, &standing.state(), streams),
+            Action::Down(_) => {
+                let was = standing.down().await?;
+                said(streams, Exit::Pass, &format!("sandbox {} {}", standing.name(), if was { "is down" } else { "was not up" }))
+            }
+        })
+    }
+
+    /// A kind or k3d cluster.
+    async fn made(&self, provider: &dyn ClusterProvider, streams: &mut Streams<'_>) -> Result<CommandResult, ClusterError> {
+        let kind = provider.provider().word();
+        let reference = format!("{kind}:{}", provider.name());
+        let missing = provider.is_missing().await?;
+        let up = format!(
+            "{reference} is up\nkubectl: {}\nchaos run FILE --cluster {reference}",
+            match kind {
+                "kind" => format!("kind export kubeconfig --name {}", provider.name()),
+                _ => format!("k3d kubeconfig merge {} --kubeconfig-merge-default", provider.name()),
+            }
+        );
+        Ok(match self.action {
+            Action::Up(_) => {
+                if missing {
+                    provider.create().await?;
+                }
+                said(streams, Exit::Pass, &up)
+            }
+            Action::Down(_) if missing => said(streams, Exit::Pass, &format!("{reference} was not up")),
+            Action::Down(_) => {
+                provider.delete().await?;
+                said(streams, Exit::Pass, &format!("{reference} is down"))
+            }
+            Action::Status(_) if missing => {
+                said(streams, Exit::Unavailable, &format!("{reference} is not up; start it with: chaos cluster up {reference}"))
+            }
+            Action::Status(_) => said(streams, Exit::Pass, &up),
+        })
+    }
+}
+
+fn unavailable(error: &ClusterError) -> Failure {
+    let hint = error.hint().map(|hint| format!("\n  try: {hint}")).unwrap_or_default();
+    Failure::unavailable(format!("{}{hint}", run::with_causes(error)))
+}
+
+fn said(streams: &mut Streams<'_>, exit: Exit, text: &str) -> CommandResult {
+    writeln!(streams.out, "{text}")?;
+    Ok(exit)
 }
 
 /// Says where it is. A cluster that is not there is exit 69, so that a script can ask.

@@ -1,19 +1,20 @@
-//! An existing kind cluster. Its nodes are containers of this machine, so images go in with `kind load` and node ports come out where Docker publishes them.
+//! A kind or k3d cluster. Its nodes are containers of this machine, so images go in with the program that made it and node ports come out where Docker
+//! publishes them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::KubeConfigOptions;
 use serde::Deserialize;
 
-use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction, Program, docker_node};
+use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction, Program, docker_node, maker::Maker};
 use crate::model::Provider;
 
-/// An existing kind cluster.
+/// A kind or k3d cluster, which stands or can be made.
 #[derive(Debug)]
 pub struct KindProvider {
     name: String,
+    maker: Maker,
 }
 
 /// One entry of Docker's `NetworkSettings.Ports`.
@@ -25,39 +26,44 @@ struct Published {
 }
 
 impl KindProvider {
-    /// The cluster of that name; nothing is asked yet.
+    /// The kind cluster of that name; nothing is asked yet.
     pub fn new(name: String) -> Self {
-        KindProvider { name }
+        KindProvider { name, maker: Maker::kind() }
+    }
+
+    /// The k3d cluster of that name; nothing is asked yet.
+    pub fn k3d(name: String) -> Self {
+        KindProvider { name, maker: Maker::k3d() }
     }
 
     async fn nodes(&self) -> Result<Vec<String>, ClusterError> {
-        let listed = Program::new("kind").args(["get", "nodes", "--name", &self.name]).output().await?;
-        Ok(listed.lines().map(str::to_owned).collect())
+        self.maker.nodes(&self.name).await
     }
 
-    /// The context that `kind` left in the user's kubeconfig, if a cluster answers there: that saves two runs of the program before the first request.
+    async fn stands(&self) -> Result<bool, ClusterError> {
+        Ok(self.maker.clusters().await?.contains(&self.name))
+    }
+
+    /// The context that the program left in the user's kubeconfig, if a cluster answers there: that saves two runs of the program before the first request.
     /// After the cluster was made anew, the context's certificate no longer fits, and the program is asked.
     async fn context(&self) -> Option<kube::Config> {
-        let options = KubeConfigOptions { context: Some(format!("kind-{}", self.name)), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions { context: Some(self.maker.context(&self.name)), ..KubeConfigOptions::default() };
         let config = kube::Config::from_kubeconfig(&options).await.ok()?;
         super::client(config.clone()).ok()?.apiserver_version().await.ok()?;
         Some(config)
     }
 
     async fn kubeconfig(&self) -> Result<kube::Config, ClusterError> {
-        let clusters = Program::new("kind").args(["get", "clusters", "-q"]).output().await?;
-        if !clusters.lines().any(|line| line == self.name) {
-            let known = clusters.lines().collect::<Vec<_>>().join(", ");
+        let clusters = self.maker.clusters().await?;
+        if !clusters.contains(&self.name) {
+            let known = if clusters.is_empty() { "none".to_owned() } else { clusters.join(", ") };
+            let reference = self.maker.reference(&self.name);
             return Err(ClusterError::Missing {
-                what: format!("there is no kind cluster `{}` (found: {})", self.name, if known.is_empty() { "none" } else { &known }),
-                hint: format!("kind create cluster --name {} --config kind-config/kind.yaml", self.name),
+                what: format!("there is no cluster `{reference}` (found: {known})"),
+                hint: format!("chaos cluster up {reference}"),
             });
         }
-        let text = Program::new("kind").args(["get", "kubeconfig", "--name", &self.name]).output().await?;
-        let kubeconfig = Kubeconfig::from_yaml(&text).map_err(|error| ClusterError::Kubeconfig(Box::new(error)))?;
-        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .map_err(|error| ClusterError::Kubeconfig(Box::new(error)))
+        self.maker.config(&self.name).await
     }
 
     /// Node ports that Docker publishes on this machine, with where.
@@ -72,7 +78,7 @@ impl KindProvider {
 
     /// The control plane's own address in Docker's network: reachable from a Linux machine without a published port.
     async fn control_plane_address(&self) -> Result<Option<String>, ClusterError> {
-        let node = format!("{}-control-plane", self.name);
+        let node = self.maker.control_plane(&self.name);
         let text = Program::new("docker")
             .args(["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", &node])
             .output()
@@ -86,8 +92,8 @@ impl KindProvider {
             return Ok(());
         }
         Err(ClusterError::Missing {
-            what: format!("`{node}` is not a node of the kind cluster `{}`", self.name),
-            hint: "kind get nodes".to_owned(),
+            what: format!("`{node}` is not a node of the cluster `{}`", self.maker.reference(&self.name)),
+            hint: "kubectl get nodes".to_owned(),
         })
     }
 
@@ -99,13 +105,7 @@ impl KindProvider {
             let names = Program::new("docker").args(["exec", &node, "ctr", "-n", "k8s.io", "images", "ls", "-q"]).output().await?;
             let present = names.lines().any(|line| line.strip_prefix("docker.io/").unwrap_or(line) == image.reference);
             if !present {
-                Program::new("kind")
-                    .args(["load", "image-archive", "--name", &self.name])
-                    .path(archive)
-                    .within(Duration::from_secs(180))
-                    .output()
-                    .await?;
-                return Ok(());
+                return self.maker.load(&self.name, archive).await;
             }
         }
         Ok(())
@@ -133,7 +133,7 @@ fn published_node_ports(text: &str) -> Vec<(u16, String)> {
 
 impl ClusterProvider for KindProvider {
     fn provider(&self) -> Provider {
-        Provider::Kind
+        self.maker.provider()
     }
 
     fn name(&self) -> &str {
@@ -147,6 +147,21 @@ impl ClusterProvider for KindProvider {
                 None => self.kubeconfig().await,
             }
         })
+    }
+
+    fn is_missing(&self) -> BoxFuture<'_, Result<bool, ClusterError>> {
+        Box::pin(async {
+            // A cluster that answers stands; the program is asked only where none does.
+            Ok(self.context().await.is_none() && !self.stands().await?)
+        })
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(self.maker.create(&self.name))
+    }
+
+    fn delete(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(self.maker.delete(&self.name))
     }
 
     fn entrances<'a>(&'a self, _client: &'a kube::Client, used: &'a [u16]) -> BoxFuture<'a, Result<Vec<Entrance>, ClusterError>> {
@@ -172,7 +187,11 @@ impl ClusterProvider for KindProvider {
     }
 
     fn capabilities(&self) -> &'static [Capability] {
-        docker_node::CAPABILITIES
+        match self.maker.provider() {
+            // Its nodes have neither systemd nor a kubelet of its own to stop, and the other scripts were never seen to work there.
+            Provider::K3d => &[Capability::SignalContainer, Capability::FreezeNode, Capability::PowerNode],
+            _ => docker_node::CAPABILITIES,
+        }
     }
 
     fn act<'a>(&'a self, _client: &'a kube::Client, node: &'a str, action: &'a NodeAction) -> BoxFuture<'a, Result<String, ClusterError>> {

@@ -7,6 +7,7 @@ mod context;
 mod crash_point;
 mod docker_node;
 mod kind;
+mod maker;
 mod node_action;
 mod permission;
 mod program;
@@ -29,6 +30,7 @@ use node_action::unsupported;
 pub use context::ContextProvider;
 pub use crash_point::{CRASH_AT, crash_point};
 pub use kind::KindProvider;
+pub use maker::NODE_IMAGE;
 pub use node_action::{Capability, NodeAction, Signal};
 pub use permission::{Permission, Permissions};
 pub use program::{Program, ProgramError};
@@ -133,6 +135,21 @@ pub trait ClusterProvider: Send + Sync {
     /// The cluster's name; empty for a sandbox of this run's own.
     fn name(&self) -> &str;
 
+    /// Whether the cluster does not stand and [`ClusterProvider::create`] would make it.
+    fn is_missing(&self) -> BoxFuture<'_, Result<bool, ClusterError>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// Makes the cluster. What is made is deleted by [`ClusterProvider::delete`] and by nothing else.
+    fn create(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(async { Err(not_ours()) })
+    }
+
+    /// Deletes the cluster with everything in it.
+    fn delete(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
+        Box::pin(async { Err(not_ours()) })
+    }
+
     /// Starts what must be started and gives the client's configuration.
     fn connect(&self) -> BoxFuture<'_, Result<kube::Config, ClusterError>>;
 
@@ -162,18 +179,20 @@ pub trait ClusterProvider: Send + Sync {
     fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>>;
 }
 
+fn not_ours() -> ClusterError {
+    ClusterError::Unsupported {
+        what: "this cluster is not made or deleted by chaos".to_owned(),
+        hint: "name a kind or k3d cluster: --cluster kind:NAME".to_owned(),
+    }
+}
+
 /// The provider for a reference. Nothing is started or asked yet.
 pub fn provider(reference: &ClusterRef) -> Result<Arc<dyn ClusterProvider>, ClusterError> {
     Ok(match reference {
         ClusterRef::Sandbox(name) => Arc::new(SandboxProvider::new(name.clone())),
         ClusterRef::Kind(name) => Arc::new(KindProvider::new(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
         ClusterRef::Context(name) => Arc::new(ContextProvider::new(name.clone())),
-        ClusterRef::K3d(_) => {
-            return Err(ClusterError::Unsupported {
-                what: "k3d clusters are not driven yet".to_owned(),
-                hint: "use its kubeconfig context: --cluster context:k3d-NAME --yes-i-mean k3d-NAME".to_owned(),
-            });
-        }
+        ClusterRef::K3d(name) => Arc::new(KindProvider::k3d(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
     })
 }
 

@@ -22,6 +22,8 @@ pub enum Undo {
         /// Why.
         why: String,
     },
+    /// Delete the whole cluster, which this run made.
+    DeleteCluster,
     /// Remove the namespace, if it still carries the run's label.
     DeleteNamespace {
         /// Its name.

@@ -28,6 +28,7 @@ const PREFLIGHT_WITHIN: Duration = Duration::from_secs(600);
 const STEADY_WITHIN: Duration = Duration::from_secs(60);
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(600);
 const NAMESPACE_STEP: &str = "namespace";
+const CLUSTER_STEP: &str = "cluster";
 
 /// The parts of a run that outlive a phase.
 pub(super) struct Run<'a> {
@@ -43,6 +44,8 @@ pub(super) struct Run<'a> {
     keep: Keep,
     provider: Arc<dyn ClusterProvider>,
     client: Option<kube::Client>,
+    /// Whether the cluster itself was made by this run.
+    made_cluster: bool,
     /// Whether the API server was asked to create anything.
     created: bool,
     pub site: Option<Site>,
@@ -114,6 +117,7 @@ impl<'a> Run<'a> {
             keep: options.keep,
             provider,
             client: None,
+            made_cluster: false,
             created: false,
             site: None,
             load: None,
@@ -185,6 +189,11 @@ impl<'a> Run<'a> {
     }
 
     async fn preflight(&mut self) -> Result<Ground, RunError> {
+        if self.provider.is_missing().await? {
+            self.journal.intent(CLUSTER_STEP, &format!("cluster {}", self.provider.name()), Undo::DeleteCluster)?;
+            self.made_cluster = true;
+            self.provider.create().await?;
+        }
         let client = cluster::client(self.provider.connect().await?)?;
         self.client = Some(client.clone());
         let scratch = tempfile::tempdir()?;
@@ -416,7 +425,10 @@ impl<'a> Run<'a> {
         self.timeline.emit(EventKind::PhaseFinished { phase: Phase::CleanUp, ok, detail: detail.clone() });
 
         self.phase(Phase::LeakCheck);
-        let left = self.leaks().await;
+        let mut left = self.leaks().await;
+        if self.made_cluster && !keep {
+            left = self.delete_cluster().await;
+        }
         self.timeline.emit(EventKind::LeakCheck { left: left.clone(), kept: keep });
         let clean = left.is_empty();
         if ok && clean {
@@ -434,6 +446,19 @@ impl<'a> Run<'a> {
             self.timeline.emit(EventKind::HarnessError { message: format!("the cluster did not end: {error}") });
         }
         left
+    }
+
+    /// Deletes the cluster that this run made, and with it whatever else is left. Says what could not be deleted.
+    async fn delete_cluster(&self) -> Vec<LeakItem> {
+        let name = self.provider.name();
+        let deleted = self.provider.delete().await.map_err(|error| with_causes(&error));
+        match deleted.and_then(|()| self.journal.undone(CLUSTER_STEP, "deleted").map_err(|error| error.to_string())) {
+            Ok(()) => Vec::new(),
+            Err(why) => {
+                self.timeline.emit(EventKind::HarnessError { message: format!("cluster {name} was not deleted: {why}") });
+                vec![LeakItem { what: format!("cluster {name}"), mend: "chaos recover".to_owned() }]
+            }
+        }
     }
 
     async fn leaks(&self) -> Vec<LeakItem> {

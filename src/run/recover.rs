@@ -73,9 +73,20 @@ async fn replay(journal: &Journal, entries: &[Entry]) -> Result<Vec<String>, Run
         done.push("the run's own sandbox ended with the run".to_owned());
     } else if !pending.is_empty() {
         let provider = cluster::provider_of_record(record)?;
-        let client = cluster::client(provider.connect().await?)?;
+        // Whatever else is left goes with a cluster that the run made itself; it may not even answer.
+        let whole = pending.iter().any(|(_, undo)| *undo == Undo::DeleteCluster);
+        let client = if whole {
+            provider.delete().await?;
+            None
+        } else {
+            Some(cluster::client(provider.connect().await?)?)
+        };
         for (step, undo) in pending {
-            let detail = undo_one(&client, provider.as_ref(), run, undo).await?;
+            let detail = match &client {
+                Some(client) => undo_one(client, provider.as_ref(), run, undo).await?,
+                None if undo == Undo::DeleteCluster => format!("cluster {} is deleted", provider.name()),
+                None => "went with its cluster".to_owned(),
+            };
             journal.undone(&step, &detail)?;
             done.push(format!("{step}: {detail}"));
         }
@@ -88,6 +99,10 @@ async fn replay(journal: &Journal, entries: &[Entry]) -> Result<Vec<String>, Run
 async fn undo_one(client: &kube::Client, provider: &dyn ClusterProvider, run: &str, undo: Undo) -> Result<String, RunError> {
     Ok(match undo {
         Undo::Nothing { why } => why,
+        Undo::DeleteCluster => {
+            provider.delete().await?;
+            format!("cluster {} is deleted", provider.name())
+        }
         Undo::DeleteNamespace { namespace } => match target::delete_namespace(client, &namespace, run, CLEAN_UP_WITHIN).await? {
             true => format!("namespace {namespace} removed"),
             false => format!("namespace {namespace} was gone already"),
