@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chaos::experiment::catalogue;
 
@@ -17,6 +17,14 @@ const SANDBOXES: usize = 6;
 pub struct Bench {
     folder: PathBuf,
     sandbox: String,
+    /// The namespace of a database that stands in it.
+    pub standing: OnceLock<String>,
+}
+
+/// Tests of this program that hold this run one at a time: each fills the machine by itself.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a program said, for the message of a failure.
@@ -28,7 +36,7 @@ impl Bench {
     /// Some sandboxes side by side; `name` keeps those of two tests apart.
     pub fn several(folder: &Path, name: &str) -> Vec<Bench> {
         let up = |number| {
-            let bench = Bench { folder: folder.to_owned(), sandbox: format!("{name}{number}") };
+            let bench = Bench { folder: folder.to_owned(), sandbox: format!("{name}{number}"), standing: OnceLock::new() };
             let up = bench.chaos(&["cluster", "up", &bench.reference()]).output().unwrap();
             assert!(up.status.success(), "{}", said(&up));
             bench
@@ -96,7 +104,7 @@ pub fn experiment(fault: &str) -> String {
     format!(
         "name: short-{fault}\n\
          target: {{ engine: tds-sqlite, grace: 1s, storage: {{ size: 64Mi, class: shared }} }}\n\
-         workload: {{ clients: 1, rate: 50/s, warmUp: 1s }}\n\
+         workload: {{ clients: 1, rate: 50/s, warmUp: 2s }}\n\
          faults:\n  - {fault}: {}\n    at: 0s\n\
          expect: {{ overlap: allowed }}\n\
          duration: 1s\n\

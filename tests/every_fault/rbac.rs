@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use chaos::experiment::{self, catalogue};
 use chaos::run;
 
-use crate::bench::{Bench, experiment, said, share};
+use crate::bench::{Bench, alone, experiment, said, share};
 
 /// What a request asks for, as RBAC sees it: group, resource, verb. `None` for what every user may ask.
 fn asked(line: &str) -> Option<(String, String, String)> {
@@ -49,6 +49,7 @@ fn asked(line: &str) -> Option<(String, String, String)> {
 
 #[test]
 fn no_run_asks_for_more_than_its_role() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let benches = Bench::several(folder.path(), "rbac");
     let used = Mutex::new(BTreeSet::new());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use chaos::cluster::CRASH_AT;
 use chaos::experiment::catalogue;
 
-use crate::bench::{Bench, said, share};
+use crate::bench::{Bench, alone, said, share};
 use crate::objects::Objects;
 
 /// Fewer places than this, and something has stopped being swept.
@@ -91,6 +91,7 @@ fn die_and_recover(bench: &Bench, place: &Place, before: &Objects) -> Result<Dea
 
 #[test]
 fn wherever_the_harness_is_killed_recover_leaves_the_cluster_as_it_was() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let benches = Bench::several(folder.path(), "sweep");
     // All sandboxes are made alike, but their objects have uids of their own.
