@@ -97,7 +97,7 @@ def length(ms):
 def row(controller, mode, grace, ignores, seen, kills):
     outages = seen["outages"]
     cut_off = " – ".join(dict.fromkeys([seconds(outages[0]), seconds(outages[-1])])) if outages else "none seen"
-    overlap = "never" if not seen["overlaps"] else f"{seen['overlaps']}, the longest {length(seen['longest'])}{', **both ready**' if seen['both_ready'] else ''}"
+    overlap = "none seen" if not seen["overlaps"] else f"{seen['overlaps']}, the longest {length(seen['longest'])}{', **both ready**' if seen['both_ready'] else ''}"
     grace = "0 s (forced)" if grace == "forced" else f"pod's, {POD_GRACE_S} s"
     return f"| {controller} | {mode} | {grace} | {'ignores it' if ignores else 'stops'} | {cut_off} | {overlap} | {seen['restarts']} | {seen['lost']} |"
 
