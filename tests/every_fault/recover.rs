@@ -109,13 +109,13 @@ fn wherever_the_harness_is_killed_recover_leaves_the_cluster_as_it_was() {
     });
     let (found, skipped) = (found.into_inner().unwrap(), skipped.into_inner().unwrap());
     let all = found.len();
-    println!("{all} places; faults that the sandbox cannot make: {skipped:?}");
+    eprintln!("{all} places; faults that the sandbox cannot make: {skipped:?}");
 
     let (died, left) = (AtomicUsize::new(0), AtomicUsize::new(0));
     share(&benches, found.into(), |bench, place| {
         match die_and_recover(bench, &place, before(bench)) {
             // A run may take another way than the one that told the places: an eviction that is refused is asked for again.
-            Ok(Death::NotReached) => println!("not reached: {} of {}, {}", place.number, place.fault, place.what),
+            Ok(Death::NotReached) => eprintln!("not reached: {} of {}, {}", place.number, place.fault, place.what),
             Ok(death) => {
                 died.fetch_add(1, Relaxed);
                 left.fetch_add(usize::from(matches!(death, Death::LeftSomething)), Relaxed);
@@ -129,5 +129,5 @@ fn wherever_the_harness_is_killed_recover_leaves_the_cluster_as_it_was() {
     assert!(died * 20 >= all * 19, "only {died} of {all} places were reached");
     // From the namespace's creation to its removal something is there, so most deaths leave something; else the comparison would compare nothing.
     assert!(left * 2 > died, "only {left} of {died} deaths left anything");
-    println!("killed at {died} places, of which {left} left something; recovered from each");
+    eprintln!("killed at {died} places, of which {left} left something; recovered from each");
 }
