@@ -317,7 +317,7 @@ impl LatencyRecorder {
     }
 }
 
-fn summary(histogram: &Histogram<u64>, censored: u64) -> Summary {
+pub(super) fn summary(histogram: &Histogram<u64>, censored: u64) -> Summary {
     let at = |quantile| Millis::from_ns(histogram.value_at_quantile(quantile));
     Summary {
         count: histogram.len(),

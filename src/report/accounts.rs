@@ -172,6 +172,13 @@ pub(super) fn episodes(events: &[Event], episodes: &[Episode]) -> Vec<EpisodeRep
         .collect()
 }
 
+/// The steps of the load, each in words and with how long it lasts in ns; none of a closed loop.
+pub(super) fn steps(plan: &Plan) -> Vec<(String, Option<u64>)> {
+    let Pace::Open(steps) = &plan.workload.rate else { return Vec::new() };
+    let ns = |lasts: std::time::Duration| u64::try_from(lasts.as_nanos()).unwrap_or(u64::MAX);
+    steps.iter().map(|step| (step.to_string(), step.lasts.map(ns))).collect()
+}
+
 /// How well the schedule was kept, where the run got so far as to tell.
 pub(super) fn schedule(events: &[Event], plan: &Plan) -> Option<Schedule> {
     events.iter().rev().find_map(|event| match &event.kind {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::check::{Append, Bank, Check, Checker, Guarded, Ledger, Order, Register, guarded, single_writer, volume};
 use crate::experiment::{Plan, WorkloadKind, to_yaml};
-use crate::measure::{Curve, Episode, EpisodeRecorder, LatencyRecorder, Repeats, Series, Stages};
+use crate::measure::{Curve, Episode, EpisodeRecorder, LatencyRecorder, Repeats, Series, Stages, StepRecorder};
 use crate::model::{Claim, Event, Millis, Op, Outcome, Verdict};
 
 use super::accounts;
@@ -87,6 +87,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Judged, JudgeError
     let mut checkers = op_checkers(plan);
     let mut latency = LatencyRecorder::new(Stages::new(events));
     let mut series = Series::default();
+    let mut steps = StepRecorder::new(Stages::new(events), accounts::steps(plan));
     let mut recorder = EpisodeRecorder::new(events);
     let history = History::read(&history_path, |op, begun| {
         for checker in &mut checkers {
@@ -95,6 +96,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Judged, JudgeError
         latency.op(op, begun);
         recorder.op(op, begun);
         series.op(op, begun);
+        steps.op(op, begun);
     })
     .map_err(read_error)?;
 
@@ -130,6 +132,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Judged, JudgeError
         episodes: accounts::episodes(events, &episodes),
         faults,
         latency: summary,
+        load_steps: steps.finish(history.open.still_open()),
         schedule,
         recorded: Recorded {
             transitions: history.lines,

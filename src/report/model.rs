@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{LatencySummary, NewConnections, Sessions};
+use crate::measure::{LatencySummary, NewConnections, Sessions, StepLatency};
 use crate::model::{Claim, FaultTarget, HarnessInfo, LeakItem, Millis, OpType, Outcome, ProcessId, Provider, Verdict};
 
 /// The version of the format. It grows when a reader of the version before could be misled.
@@ -33,6 +33,9 @@ pub struct Report {
     pub episodes: Vec<EpisodeReport>,
     /// Latencies of the workload and the prober.
     pub latency: LatencySummary,
+    /// How the target carried each step of the load; empty of a load without steps.
+    #[serde(default)]
+    pub load_steps: Vec<StepLatency>,
     /// How well the schedule was kept.
     pub schedule: Option<Schedule>,
     /// What was recorded.

@@ -22,6 +22,7 @@ pub fn schema() -> Value {
             ("faults", list("Every fault that was started or refused.", fault())),
             ("episodes", list("One outage a fault.", episode())),
             ("latency", latency()),
+            ("loadSteps?", list("How the target carried each step of the load; empty of a load without steps.", load_step())),
             ("schedule", or_null(schedule())),
             ("recorded", recorded()),
             ("limits", texts("What this run could not show.")),
@@ -319,6 +320,19 @@ fn latency() -> Value {
                     ],
                 ),
             ),
+        ],
+    )
+}
+
+fn load_step() -> Value {
+    object(
+        "One step of the load. Ops that were due while a fault was in force are left out.",
+        &[
+            ("step", text("The step as the experiment says it, such as `100/s for 30s`.")),
+            ("fromMs", millis("When it began.")),
+            ("response", summary("Of the ops that happened; those that never ended are censored.")),
+            ("failed", count("How many others did not happen.")),
+            ("unknown", count("How many may have happened.")),
         ],
     )
 }

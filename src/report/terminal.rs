@@ -314,6 +314,19 @@ fn load(page: &mut Page, report: &Report) {
         2,
         4,
     );
+    for step in &report.load_steps {
+        let text = format!(
+            "{}: p50 {}, p99 {}, longest {} (n = {}; {} failed, {} unknown)",
+            step.step,
+            step.response.p50_ms,
+            step.response.p99_ms,
+            step.response.max_ms,
+            step.response.count,
+            step.failed,
+            step.unknown + step.response.censored
+        );
+        page.text(&text, 2, 4);
+    }
     if let Some(schedule) = report.schedule.as_ref().filter(|schedule| !schedule.closed_loop) {
         let text = format!(
             "{} ops issued, late by {} at p99 and {} at worst; {:.1} µs of CPU an op",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::markup::count;
+use super::markup::{Text, count};
 use super::plot::{self, HEIGHT, LogScale};
 use crate::measure::{Curve, Stage, Summary};
 use crate::report::judge::Judged;
@@ -27,6 +27,7 @@ pub(super) fn latency(page: &mut String, judged: &Judged) {
     } else {
         draw(page, curves);
     }
+    steps(page, &judged.report);
     figures(page, &judged.report);
     page.push_str("</div>\n");
 }
@@ -100,6 +101,35 @@ fn curve_words(curve: &Curve) -> String {
     // Not to be rounded to a whole that it is not.
     let share = if curve.ok == curve.due { "100".to_owned() } else { format!("{:.2}", share.min(99.99)) };
     format!("{}: n = {}, {share} % ok", curve.stage.title(), count(curve.due))
+}
+
+/// At which rate the target still answered in time.
+fn steps(page: &mut String, report: &Report) {
+    if report.load_steps.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<h3>Steps of the load</h3><div class=\"scroll\"><table><caption>Ops that were due while a fault was in force are left out.</caption><thead><tr>\
+         <th scope=\"col\">step</th><th scope=\"col\" class=\"n\">from</th><th scope=\"col\" class=\"n\">ok</th><th scope=\"col\" class=\"n\">failed</th>\
+         <th scope=\"col\" class=\"n\">unknown or open</th><th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n\">p99</th>\
+         <th scope=\"col\" class=\"n\">longest</th></tr></thead><tbody>",
+    );
+    for step in &report.load_steps {
+        let _ = write!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            Text(&step.step),
+            step.from_ms,
+            count(step.response.count),
+            count(step.failed),
+            count(step.unknown + step.response.censored),
+            step.response.p50_ms,
+            step.response.p99_ms,
+            step.response.max_ms
+        );
+    }
+    page.push_str("</tbody></table></div>");
 }
 
 fn figures(page: &mut String, report: &Report) {
