@@ -416,7 +416,7 @@ fn how_the_engine_ended_is_told_with_each_fault() {
     let last_evidence = |change: &dyn Fn(&mut RunBuilder)| {
         let mut run = RunBuilder::passing();
         change(&mut run);
-        run.judge().faults[0].evidence.last().cloned().unwrap()
+        run.judge().faults[0].evidence.last().cloned().expect("a fault has evidence")
     };
     let says = |run: &mut RunBuilder, ms: u64, line: &str| {
         run.at(ms, EventKind::EngineLog { container_id: "containerd://p0".to_owned(), line: line.to_owned() });
