@@ -1,0 +1,167 @@
+//! What the checkers of lists and registers cost, in time and memory: 10⁵, 10⁶ and 10⁷ ops each, which shows whether the cost is linear.
+//!
+//! `cargo bench --bench consistency_check` makes histories op by op and times what the checkers do with them: taking ops in, and judging at the end. Making
+//! and scanning a line are not counted. Sizes can be given as arguments. Each run is a process of its own, since the peak of a process never falls. The bound
+//! for registers: a million ops under 5 s.
+
+use std::error::Error;
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use chaos::check::{Append, Check, Checker, Order, Register};
+use chaos::model::{F, Isolation, Mop, Op, OpType, OpenOps, Scanner, Value};
+use chaos::workload::Draws;
+
+/// The environment variable that tells a child what it measures: `append 1000000`.
+const RUN: &str = "CONSISTENCY_CHECK";
+/// Ops that are open at once.
+const CLIENTS: u64 = 8;
+const LISTS: usize = 5;
+const APPENDS_MAX: u64 = 64;
+const REGISTERS: u64 = 5;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout();
+    if let Ok(run) = std::env::var(RUN) {
+        let (workload, ops) = run.split_once(' ').ok_or("no size")?;
+        return measure(workload, ops.parse()?, &mut out);
+    }
+    let mut sizes: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![100_000, 1_000_000, 10_000_000];
+    }
+    for workload in ["append", "register"] {
+        for ops in &sizes {
+            let status = Command::new(std::env::current_exe()?).env(RUN, format!("{workload} {ops}")).status()?;
+            if !status.success() {
+                return Err("a measurement failed".into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A checker, and how long it was at work.
+struct Timed {
+    checker: Box<dyn Checker>,
+    scanner: Scanner,
+    open: OpenOps,
+    line: Vec<u8>,
+    index: u64,
+    took: Duration,
+}
+
+impl Timed {
+    fn take(&mut self, kind: OpType, process: u64, f: F, value: Value) {
+        let process = u32::try_from(process).unwrap_or(0);
+        let op = Op { index: self.index, time_ns: self.index, kind, process, f, value, error: None, intended_ns: 0 };
+        self.index += 1;
+        self.line.clear();
+        op.write_line(&mut self.line);
+        let view = self.scanner.scan(&self.line).1.expect("a written op can be read");
+        let begun = self.open.pair(&view).expect("the history is sound");
+        let start = Instant::now();
+        self.checker.op(&view, begun.as_ref());
+        self.took += start.elapsed();
+    }
+
+    fn finish(mut self) -> (Check, Duration) {
+        let start = Instant::now();
+        let check = self.checker.finish();
+        self.took += start.elapsed();
+        (check, self.took)
+    }
+}
+
+fn measure(workload: &str, ops: u64, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let checker: Box<dyn Checker> = match workload {
+        "append" => Box::new(Append::new(Isolation::Serializable, Order::RealTime)),
+        _ => Box::new(Register::new(0)),
+    };
+    let mut timed = Timed { checker, scanner: Scanner::new(), open: OpenOps::default(), line: Vec::new(), index: 0, took: Duration::ZERO };
+    if workload == "append" {
+        appends(ops, &mut timed)
+    } else {
+        registers(ops, &mut timed)
+    }
+    let (check, took) = timed.finish();
+    writeln!(out, "{workload:<9}{ops:>10} ops  {:>7.2} s  peak {:>7.1} MB  {}", took.as_secs_f64(), peak_megabytes(), check.verdict)?;
+    Ok(())
+}
+
+/// Eight clients at a time begin together, take effect one after the other and end together: the concurrency that real clients have, and a serial order.
+fn appends(ops: u64, timed: &mut Timed) {
+    let mut draws = Draws::new(1, 1);
+    let mut lists: Vec<(u64, Vec<u64>)> = (1..=LISTS as u64).map(|key| (key, Vec::new())).collect();
+    let mut next_key = LISTS as u64;
+    for _ in 0..ops / CLIENTS {
+        let mut results = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut done = Vec::new();
+            for _ in 0..1 + draws.below(8) {
+                let bits = draws.draw();
+                let (key, list) = &mut lists[(bits >> 1).trailing_zeros() as usize % LISTS];
+                if bits & 1 == 1 {
+                    done.push(Mop::Read(*key, Some(list.clone())));
+                    continue;
+                }
+                if list.len() as u64 == APPENDS_MAX {
+                    next_key += 1;
+                    (*key, *list) = (next_key, Vec::new());
+                }
+                list.push(list.len() as u64 + 1);
+                done.push(Mop::Append(*key, list.len() as u64));
+            }
+            results.push(done);
+        }
+        for (client, done) in (0..).zip(&results) {
+            let asked = done.iter().map(|mop| match mop {
+                Mop::Read(key, _) => Mop::Read(*key, None),
+                append => append.clone(),
+            });
+            timed.take(OpType::Invoke, client, F::Txn, Value::Txn(asked.collect()));
+        }
+        for (client, done) in (0..).zip(results) {
+            timed.take(OpType::Ok, client, F::Txn, Value::Txn(done));
+        }
+    }
+}
+
+fn registers(ops: u64, timed: &mut Timed) {
+    let mut draws = Draws::new(1, 2);
+    let mut contents = [0_i64; REGISTERS as usize];
+    let mut written = 0;
+    for _ in 0..ops / CLIENTS {
+        let mut results = Vec::new();
+        for _ in 0..CLIENTS {
+            let key = draws.below(REGISTERS);
+            let content = &mut contents[usize::try_from(key).unwrap_or(0)];
+            written += 1;
+            results.push(match draws.below(4) {
+                0 | 1 => (F::RegisterRead, Value::Register { key, value: None }, Value::Register { key, value: Some(*content) }),
+                2 => {
+                    *content = written;
+                    (F::RegisterWrite, Value::Register { key, value: Some(written) }, Value::Register { key, value: Some(written) })
+                }
+                _ => {
+                    let set = Value::Cas { key, expected: std::mem::replace(content, written), new: written };
+                    (F::RegisterCas, set.clone(), set)
+                }
+            });
+        }
+        for (client, (f, asked, _)) in (0..).zip(&results) {
+            timed.take(OpType::Invoke, client, *f, asked.clone());
+        }
+        for (client, (f, _, done)) in (0..).zip(results) {
+            timed.take(OpType::Ok, client, f, done);
+        }
+    }
+}
+
+/// The peak of this process' resident memory; 0 where the system does not tell.
+fn peak_megabytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()).unwrap_or(0.0) / 1e3
+}
