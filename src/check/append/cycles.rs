@@ -154,10 +154,10 @@ impl Search<'_> {
         let mut queue: VecDeque<Node> = VecDeque::new();
         let mut take = |edge: &Edge, queue: &mut VecDeque<Node>, came: &mut HashMap<Node, Edge>| {
             self.steps += 1;
-            if !came.contains_key(&edge.to) {
-                came.insert(edge.to, *edge);
+            came.entry(edge.to).or_insert_with(|| {
                 queue.push_back(edge.to);
-            }
+                *edge
+            });
         };
         knot[&start].iter().filter(first).for_each(|edge| take(edge, &mut queue, &mut came));
         while let Some(node) = queue.pop_front().filter(|_| !came.contains_key(&start)) {

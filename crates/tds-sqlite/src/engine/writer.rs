@@ -327,7 +327,8 @@ impl Writer {
     /// Under `reorder-commits`: acknowledges a statement that is carried out later, and carries out what is due.
     fn reorder(&mut self, a: Auto) -> Option<Auto> {
         self.planted.statements += 1;
-        while let Some((_, mut job)) = self.planted.late.pop_front_if(|(due, _)| *due <= self.planted.statements) {
+        while self.planted.late.front().is_some_and(|(due, _)| *due <= self.planted.statements) {
+            let Some((_, mut job)) = self.planted.late.pop_front() else { break };
             let _ = self.begin().and_then(|()| self.conn.run(&mut job).map_err(|failed| failed.error));
         }
         let delayed = a.job.stmt.kind != Kind::Select && a.job.stmt.columns.is_empty() && self.planted.delays.once_in(8);
