@@ -163,6 +163,9 @@ fn said(kind: &EventKind) -> Option<String> {
             format!("{place}; run {} of {}, seed {}", run.id, run.experiment, run.seed)
         }
         EventKind::PhaseStarted { phase } => phase.title().to_owned(),
+        EventKind::PhaseFinished { phase: Phase::Preflight | Phase::SteadyState, ok: true, detail } if !detail.is_empty() => {
+            format!("mind: {detail}")
+        }
         EventKind::PhaseFinished { phase, ok: false, detail } => format!("{} did not succeed: {detail}", phase.title()),
         EventKind::EngineSeen { engine } => format!("engine {} {}", engine.name, engine.version),
         EventKind::FaultStarted { fault, target, parameters, .. } => {

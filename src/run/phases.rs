@@ -18,7 +18,7 @@ use crate::experiment::{self, Named, Plan, ServiceAccess};
 use crate::fault::journal::{Entry, Journal, Undo};
 use crate::fault::{self, Fault, PodKill, Site};
 use crate::measure::{Clock, OpSink, Recorder};
-use crate::model::{EventKind, HarnessInfo, IdentityMoment, LeakItem, Outcome, Phase, RunInfo, Secret};
+use crate::model::{EventKind, HarnessInfo, IdentityMoment, LeakItem, Outcome, Phase, RunInfo, Secret, TargetIdentity};
 use crate::report;
 use crate::sql;
 use crate::target::{self, Manifests, Names, Profile, Watch};
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
 
         self.phase(Phase::SteadyState);
         let result = tokio::time::timeout(STEADY_WITHIN, self.steady_state()).await;
-        self.done(Phase::SteadyState, late(result, "steady state", STEADY_WITHIN), |()| String::new())?;
+        self.done(Phase::SteadyState, late(result, "steady state", STEADY_WITHIN), Clone::clone)?;
 
         self.phase(Phase::WarmUp);
         let result = self.warm_up().await;
@@ -254,8 +254,9 @@ impl<'a> Run<'a> {
         Ok(address)
     }
 
-    /// The hypothesis must hold before any fault: the engine answers, a row that is written can be read, and we know who and where everything is.
-    async fn steady_state(&mut self) -> Result<(), RunError> {
+    /// The hypothesis must hold before any fault: the engine answers, a row that is written can be read, and we know who and where everything is. Returns
+    /// what a reader should know of that before the faults, if anything.
+    async fn steady_state(&mut self) -> Result<String, RunError> {
         let sql = self.sql_target()?;
         // Ready is not recovered: a server may take connections and still refuse logins. There is nothing to watch, so it is asked again.
         let mut pause = Duration::from_millis(50);
@@ -271,7 +272,7 @@ impl<'a> Run<'a> {
                 Err(error) => Err(RunError::Engine(error.to_string())),
             };
             match identified {
-                Ok(()) => return Ok(()),
+                Ok(identity) => return Ok(self.stranded(&identity)),
                 Err(error) if tokio::time::Instant::now() + pause < deadline => last = with_causes(&error),
                 Err(error) if last.is_empty() => return Err(error),
                 Err(error) => return Err(RunError::Engine(format!("{}; before that: {last}", with_causes(&error)))),
@@ -281,8 +282,18 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether a fault will keep the pod from the only node that has its volume: an outage by design, which is better known beforehand.
+    fn stranded(&self, identity: &TargetIdentity) -> String {
+        match &identity.claim.bound_to_node {
+            Some(node) if self.plan.faults.iter().any(|fault| fault.spec.takes_node()) => {
+                format!("the volume is bound to node {node}: while a fault keeps that node away, the pod can only stay Pending")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Records who and where the target is, and what the engine says of itself and of the sentinel row.
-    async fn identify(&mut self, moment: IdentityMoment) -> Result<(), RunError> {
+    async fn identify(&mut self, moment: IdentityMoment) -> Result<TargetIdentity, RunError> {
         let sql = self.sql_target()?;
         let engine = |error: sql::SqlError| RunError::Engine(error.to_string());
         let info = workload::engine_info(&sql, self.plan.target.engine.id()).await.map_err(engine)?;
@@ -299,8 +310,8 @@ impl<'a> Run<'a> {
         let site = self.site()?;
         let state = site.watch.until_serving(STEADY_WITHIN).await?;
         let identity = target::identify(&site.client, &site.names, self.plan.target.controller, &sql.address, &state).await?;
-        self.timeline.emit(EventKind::TargetIdentified { moment, identity });
-        Ok(())
+        self.timeline.emit(EventKind::TargetIdentified { moment, identity: identity.clone() });
+        Ok(identity)
     }
 
     /// Starts workload and prober. The run goes on only when commits are being acknowledged.

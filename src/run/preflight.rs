@@ -34,11 +34,12 @@ pub(super) async fn look(
     capabilities(provider, plan)?;
     let version = client.apiserver_version().await.map_err(ClusterError::Api)?;
     permitted(client, &permissions(plan)).await?;
-    storage_class(client, plan).await?;
+    let storage = storage_class(client, plan).await?;
     let stand_in_image = engine_image(provider, plan, scratch).await?;
     let used = used_node_ports(client).await?;
     let entrances = provider.entrances(client, &used).await?;
     let mut warnings = experiment::cautions(plan);
+    warnings.extend(storage);
     warnings.extend(few_nodes(client).await?);
     Ok(Ground { kubernetes_version: version.git_version, entrances, stand_in_image, warnings })
 }
@@ -98,30 +99,37 @@ async fn permitted(client: &kube::Client, needed: &Permissions) -> Result<(), Ru
     }))
 }
 
-async fn storage_class(client: &kube::Client, plan: &Plan) -> Result<(), RunError> {
+/// Refuses a class that is not there. Warns of one that may tie the volume to the node which a fault is to take away.
+async fn storage_class(client: &kube::Client, plan: &Plan) -> Result<Option<String>, RunError> {
     let classes = Api::<Typed<StorageClass>>::all(client.clone()).list(&ListParams::default()).await.map_err(ClusterError::Api)?;
     let known: Vec<String> = classes.iter().filter_map(|class| class.metadata.name.clone()).collect();
     let listed = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    match &plan.target.storage.class {
-        Some(class) if !known.contains(class) => Err(RunError::Cluster(ClusterError::Missing {
-            what: format!("there is no storage class `{class}` (found: {listed})"),
-            hint: "change target.storage.class, or leave it out for the cluster's default".to_owned(),
-        })),
-        Some(_) => Ok(()),
-        None => {
-            let default = classes.iter().any(|class| {
-                let annotations = class.metadata.annotations.as_ref();
-                annotations.is_some_and(|all| all.get("storageclass.kubernetes.io/is-default-class").is_some_and(|value| value == "true"))
-            });
-            if default {
-                return Ok(());
-            }
-            Err(RunError::Cluster(ClusterError::Missing {
-                what: format!("the cluster has no default storage class (found: {listed})"),
-                hint: "name one with target.storage.class".to_owned(),
-            }))
-        }
-    }
+    let is_default = |class: &&Typed<StorageClass>| {
+        let annotations = class.metadata.annotations.as_ref();
+        annotations.is_some_and(|all| all.get("storageclass.kubernetes.io/is-default-class").is_some_and(|value| value == "true"))
+    };
+    let wanted = plan.target.storage.class.as_ref();
+    let chosen = match wanted {
+        Some(name) => classes.iter().find(|class| class.metadata.name.as_ref() == Some(name)),
+        None => classes.iter().find(is_default),
+    };
+    let Some(chosen) = chosen else {
+        let (what, hint) = match wanted {
+            Some(name) => (
+                format!("there is no storage class `{name}` (found: {listed})"),
+                "change target.storage.class, or leave it out for the cluster's default",
+            ),
+            None => (format!("the cluster has no default storage class (found: {listed})"), "name one with target.storage.class"),
+        };
+        return Err(RunError::Cluster(ClusterError::Missing { what, hint: hint.to_owned() }));
+    };
+    let late = chosen.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer");
+    Ok((late && plan.faults.iter().any(|fault| fault.spec.takes_node())).then(|| {
+        let name = chosen.metadata.name.as_deref().unwrap_or_default();
+        format!(
+            "storage class {name} makes volumes where their first pod runs: if they are node-local, the pod stays Pending while a fault keeps its node away"
+        )
+    }))
 }
 
 /// Sees to it that the nodes can run the engine, and says what the pod calls the stand-in engine.
