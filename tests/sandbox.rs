@@ -355,16 +355,17 @@ fn cordoned(bench: &Bench) -> Option<bool> {
 
 #[test]
 fn a_drain_of_node_local_storage_is_foretold_and_fails_with_its_reason() {
-    let bench = Bench::new(&experiment(
-        "  - node-drain:\n    at: 1s\n    recoverWithin: 3s\n",
-        "  storage: { size: 64Mi, class: standard }\n",
-    ));
+    let bench =
+        Bench::new(&experiment("  - node-drain:\n    at: 1s\n    recoverWithin: 3s\n", "  storage: { size: 64Mi, class: standard }\n"));
     let output = bench.run();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let progress = String::from_utf8_lossy(&output.stderr);
     let before = progress.split("node-drain-1: node ").next().unwrap();
     assert!(before.contains("storage class standard makes volumes where their first pod runs"), "preflight tells: {progress}");
-    assert!(before.contains("the pod can only stay Pending"), "what is known once the volume is there is told before the fault: {progress}");
+    assert!(
+        before.contains("the pod can only stay Pending"),
+        "what is known once the volume is there is told before the fault: {progress}"
+    );
     let reasons = bench.report()["reasons"].to_string();
     assert!(reasons.contains("the volume is bound to node "), "{reasons}");
     bench.assert_no_process();
