@@ -426,10 +426,11 @@ fn a_history_is_exported_and_judged_again_as_the_same() {
 }
 
 /// A defect that only a restart shows, one of isolation, and none: enough to show that the matrix is made of trials. All of them: `chaos selftest`.
+/// The first one takes the newest rows of every table, the ledger's too; which tables the last commits of the log concern is left to chance.
 #[test]
 fn planted_defects_are_found_and_a_sound_engine_is_not_accused() {
     let folder = folder_with(&[]);
-    let output = chaos(folder.path(), &["selftest", "lose-last", "dirty-read", "--sound", "1", "--ops", "600", "--output", "json"]);
+    let output = chaos(folder.path(), &["selftest", "silent-truncate", "dirty-read", "--sound", "1", "--ops", "600", "--output", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
     let matrix: serde_json::Value = serde_json::from_str(out(&output)).unwrap();
     let trial = |row: usize| &matrix["rows"][row]["trials"][0];
