@@ -251,13 +251,15 @@ fn container_of<'a>(state: &'a TargetState, target: &FaultTarget) -> Option<(&'a
     Some((pod, pod.containers.iter().find(|seen| seen.name == container)?))
 }
 
-/// Whether nobody answers a login through the Service, with the evidence. A TCP connection would prove nothing: the kernel of a stopped process, and a
+/// Shows that nobody answers a login through the Service while a fault lasts. A TCP connection would prove nothing: the kernel of a stopped process, and a
 /// published port with nothing behind it, accept it all the same.
-async fn login_unanswered(site: &Site, wait: Duration) -> (bool, String) {
-    match Session::connect(&site.sql, Deadlines { connect: wait, login: wait }).await {
+async fn attest_unanswered(site: &Site, lasts: Duration, within: Duration) -> Attestation {
+    let wait = lasts.min(within).min(Duration::from_secs(2));
+    let (attested, evidence) = match Session::connect(&site.sql, Deadlines { connect: wait, login: wait }).await {
         Ok(_) => (false, "a login through the Service was accepted".to_owned()),
         Err(error) => (true, format!("a login through the Service got no answer: {error}")),
-    }
+    };
+    Attestation { attested, evidence: vec![evidence] }
 }
 
 /// A pod that came after the target and has the same owner. When the target's owner is not known any more, any owner will do.

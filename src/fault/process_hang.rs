@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::journal::Undo;
-use super::{Attestation, Fault, FaultError, Site, act, container_of, login_unanswered, serving_container};
+use super::{Attestation, Fault, FaultError, Site, act, attest_unanswered, container_of, serving_container};
 use crate::cluster::{NodeAction, Signal};
 use crate::model::{ContainerState, FaultTarget};
 use crate::target::TargetState;
@@ -38,10 +38,7 @@ impl Fault for ProcessHang {
     }
 
     fn attest<'a>(&'a self, site: &'a Site, _target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation> {
-        Box::pin(async move {
-            let (attested, evidence) = login_unanswered(site, self.lasts.min(within).min(Duration::from_secs(2))).await;
-            Attestation { attested, evidence: vec![evidence] }
-        })
+        Box::pin(attest_unanswered(site, self.lasts, within))
     }
 
     fn lasts(&self) -> Option<Duration> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::journal::Undo;
-use super::{Attestation, Fault, FaultError, Site, act, login_unanswered, serving_pod};
+use super::{Attestation, Fault, FaultError, Site, act, attest_unanswered, serving_pod};
 use crate::cluster::NodeAction;
 use crate::model::FaultTarget;
 use crate::target::{PORT, TargetState};
@@ -49,10 +49,7 @@ impl Fault for ServiceCut {
     }
 
     fn attest<'a>(&'a self, site: &'a Site, _target: &'a FaultTarget, within: Duration) -> BoxFuture<'a, Attestation> {
-        Box::pin(async move {
-            let (attested, evidence) = login_unanswered(site, self.lasts.min(within).min(Duration::from_secs(2))).await;
-            Attestation { attested, evidence: vec![evidence] }
-        })
+        Box::pin(attest_unanswered(site, self.lasts, within))
     }
 
     fn lasts(&self) -> Option<Duration> {
