@@ -1,0 +1,118 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::super::op::OpError;
+use super::*;
+
+fn owned(view: &OpView<'_>) -> Op {
+    Op {
+        index: view.index,
+        time_ns: view.time_ns,
+        kind: view.kind,
+        process: view.process,
+        f: view.f,
+        value: match view.value {
+            ValueView::None => Value::None,
+            ValueView::Row(key, digest) => Value::Row(key, digest),
+            ValueView::After(key) => Value::After(key),
+            ValueView::Transfer { from, to, amount } => Value::Transfer { from, to, amount },
+            ValueView::Rows(rows) => Value::Rows(rows.to_vec()),
+            ValueView::Balances(balances) => Value::Balances(balances.to_vec()),
+            ValueView::Txn(txn) => Value::Txn(
+                txn.mops()
+                    .map(|mop| match mop {
+                        MopView::Append(key, element) => Mop::Append(key, element),
+                        MopView::Read(key, list) => Mop::Read(key, list.map(<[u64]>::to_vec)),
+                    })
+                    .collect(),
+            ),
+            ValueView::Cas { key, expected, new } => Value::Cas { key, expected, new },
+            ValueView::Register { key, value } => Value::Register { key, value },
+        },
+        error: view.error.map(|error| OpError { kind: error.kind, number: error.number, message: String::new() }),
+        intended_ns: view.intended_ns,
+    }
+}
+
+fn any_value() -> impl Strategy<Value = (F, Value)> {
+    let row = (any::<u64>(), any::<u64>()).prop_map(|(k, d)| (k, Digest(d)));
+    prop_oneof![
+        row.clone().prop_map(|(k, d)| (F::LedgerAdd, Value::Row(k, d))),
+        row.clone().prop_map(|(k, d)| (F::Probe, Value::Row(k, d))),
+        Just((F::LedgerAdd, Value::None)),
+        any::<u64>().prop_map(|k| (F::LedgerRead, Value::After(k))),
+        proptest::collection::vec(row, 0..5).prop_map(|r| (F::LedgerRead, Value::Rows(r))),
+        (any::<u32>(), any::<u32>(), any::<i64>()).prop_map(|(from, to, amount)| (F::BankTransfer, Value::Transfer { from, to, amount })),
+        proptest::collection::vec(any::<i64>(), 1..5).prop_map(|b| (F::BankRead, Value::Balances(b))),
+        proptest::collection::vec(any_mop(), 0..5).prop_map(|mops| (F::Txn, Value::Txn(mops))),
+        any::<(u64, i64, i64)>().prop_map(|(key, expected, new)| (F::RegisterCas, Value::Cas { key, expected, new })),
+        any::<(u64, Option<i64>)>().prop_map(|(key, value)| (F::RegisterRead, Value::Register { key, value })),
+    ]
+}
+
+fn any_mop() -> impl Strategy<Value = Mop> {
+    prop_oneof![
+        any::<(u64, u64)>().prop_map(|(key, element)| Mop::Append(key, element)),
+        (any::<u64>(), proptest::option::of(proptest::collection::vec(any::<u64>(), 0..4))).prop_map(|(key, list)| Mop::Read(key, list)),
+    ]
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let error = proptest::option::of((any::<bool>(), "[a-z\"\\\\é]{0,6}").prop_map(|(numbered, message)| OpError {
+        kind: ErrorKind::NotSent,
+        number: numbered.then_some(2627),
+        message,
+    }));
+    let kind = prop_oneof![Just(OpType::Invoke), Just(OpType::Ok), Just(OpType::Fail), Just(OpType::Info)];
+    let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u64>());
+    (numbers, kind, any_value(), error).prop_map(|(n, kind, (f, value), error)| Op {
+        index: n.0,
+        time_ns: n.1,
+        kind,
+        process: n.2,
+        f,
+        value,
+        error,
+        intended_ns: n.3,
+    })
+}
+
+proptest! {
+    /// The scanner and the general parser agree on every op, whatever its values, and on where its line ends.
+    #[test]
+    fn the_scanner_reads_what_is_written(mut op in any_op(), spaced in any::<bool>()) {
+        let mut line = Vec::new();
+        op.write_line(&mut line);
+        if spaced {
+            line.insert(1, b' ');
+        }
+        let length = line.len();
+        line.extend_from_slice(b"{\"index\":");
+        let mut scanner = Scanner::new();
+        let (taken, view) = scanner.scan(&line);
+        if let Some(error) = &mut op.error {
+            error.message = String::new();
+        }
+        prop_assert_eq!(taken, length);
+        prop_assert_eq!(owned(&view.unwrap()), op);
+    }
+
+    /// No cut of a line is read as a whole op.
+    #[test]
+    fn a_torn_line_is_not_an_op(op in any_op(), cut in any::<proptest::sample::Index>()) {
+        let mut line = Vec::new();
+        op.write_line(&mut line);
+        let cut = cut.index(line.len() - 1);
+        prop_assert!(Scanner::new().scan(&line[..cut]).1.is_err());
+    }
+}
+
+#[test]
+fn the_canonical_spelling_takes_the_fast_path() {
+    let line = b"{\"index\":7,\"time\":12,\"type\":\"info\",\"process\":3,\"f\":\"ledger-add\",\"value\":[42,\"9f86d081884c7d65\"],\
+        \"error\":{\"kind\":\"server\",\"number\":1205,\"message\":\"deadlock\"},\"intended\":11}\n";
+    let mut cursor = Cursor { bytes: line, at: 0 };
+    assert!(Scanner::new().canonical(&mut cursor).is_some());
+    assert_eq!(cursor.at, line.len());
+}
