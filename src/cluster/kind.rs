@@ -58,7 +58,7 @@ impl KindProvider {
         if !clusters.contains(&self.name) {
             let known = if clusters.is_empty() { "none".to_owned() } else { clusters.join(", ") };
             let reference = self.maker.reference(&self.name);
-            return Err(ClusterError::Missing {
+            return Err(ClusterError::NotMade {
                 what: format!("there is no cluster `{reference}` (found: {known})"),
                 hint: format!("chaos cluster up {reference}"),
             });

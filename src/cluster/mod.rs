@@ -51,6 +51,14 @@ pub enum ClusterError {
         /// What to do.
         hint: String,
     },
+    /// The cluster does not stand, and [`ClusterProvider::create`] would make it.
+    #[error("{what}")]
+    NotMade {
+        /// What was looked for, and what was found.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
     /// The sandbox did not start.
     #[error("the sandbox did not start: {seen}")]
     Sandbox {
@@ -85,7 +93,7 @@ impl ClusterError {
     /// What to do, where that is known.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            ClusterError::Missing { hint, .. } | ClusterError::Unsupported { hint, .. } => Some(hint),
+            ClusterError::Missing { hint, .. } | ClusterError::NotMade { hint, .. } | ClusterError::Unsupported { hint, .. } => Some(hint),
             ClusterError::Program(error) => error.hint(),
             ClusterError::Sandbox { .. } => Some("`chaos doctor` says what the sandbox needs"),
             _ => None,
@@ -150,7 +158,7 @@ pub trait ClusterProvider: Send + Sync {
         Box::pin(async { Err(not_ours()) })
     }
 
-    /// Starts what must be started and gives the client's configuration.
+    /// Starts what must be started and gives the client's configuration. [`ClusterError::NotMade`] where the cluster is yet to be made.
     fn connect(&self) -> BoxFuture<'_, Result<kube::Config, ClusterError>>;
 
     /// Ways to reach a Service from here, best first. `used` are the node ports that are taken.

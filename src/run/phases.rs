@@ -13,7 +13,7 @@ use super::faults::ActiveFault;
 use super::preflight::{self, Ground};
 use super::timeline::Timeline;
 use super::{CLEAN_UP_WITHIN, Finished, Keep, Options, RunError, folder};
-use crate::cluster::{self, ClusterProvider, ClusterRecord, Entrance, Typed};
+use crate::cluster::{self, ClusterError, ClusterProvider, ClusterRecord, Entrance, Typed};
 use crate::experiment::{self, Named, Plan, ServiceAccess};
 use crate::fault::journal::{Entry, Journal, Undo};
 use crate::fault::{self, Fault, PodKill, Site};
@@ -189,12 +189,16 @@ impl<'a> Run<'a> {
     }
 
     async fn preflight(&mut self) -> Result<Ground, RunError> {
-        if self.provider.is_missing().await? {
-            self.journal.intent(CLUSTER_STEP, &format!("cluster {}", self.provider.name()), Undo::DeleteCluster)?;
-            self.made_cluster = true;
-            self.provider.create().await?;
-        }
-        let client = cluster::client(self.provider.connect().await?)?;
+        let config = match self.provider.connect().await {
+            Err(ClusterError::NotMade { .. }) => {
+                self.journal.intent(CLUSTER_STEP, &format!("cluster {}", self.provider.name()), Undo::DeleteCluster)?;
+                self.made_cluster = true;
+                self.provider.create().await?;
+                self.provider.connect().await?
+            }
+            connected => connected?,
+        };
+        let client = cluster::client(config)?;
         self.client = Some(client.clone());
         let scratch = tempfile::tempdir()?;
         let ground = preflight::look(&client, self.provider.as_ref(), self.plan, scratch.path()).await?;
