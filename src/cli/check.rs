@@ -60,6 +60,10 @@ pub(super) fn judge(folder: &Path) -> Result<Judged, Failure> {
     if !folder.is_dir() {
         return Err(Failure::new(Exit::Usage, format!("{}: not a folder, expected the folder of a run", folder.display())));
     }
+    if folder.join("bench.json").is_file() {
+        let why = "the folder of a capacity search, which has no verdict; what it found is in its bench.json";
+        return Err(Failure::new(Exit::Usage, format!("{}: {why}", folder.display())));
+    }
     let plan = experiment::load(&folder.join("experiment.yaml"))?;
     report::judge(folder, &plan).map_err(|error| Failure::unavailable(format!("{}: {error}", folder.display())))
 }

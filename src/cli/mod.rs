@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+mod bench;
 mod by_checker;
 mod check;
 mod cluster;
@@ -67,6 +68,8 @@ enum Command {
     Inject(inject::Inject),
     /// Write the role that a run needs, and no more.
     Rbac(rbac::Rbac),
+    /// Search the highest rate at which the target still answers within an objective.
+    Bench(bench::Bench),
     /// Judge a recorded run again, or any history by one checker.
     Check(check::Check),
     /// Render a recorded run again, in any form.
@@ -101,6 +104,7 @@ impl Command {
     fn start<'a, 's: 'a>(self, streams: &'a mut Streams<'s>) -> Job<'a> {
         match self {
             Command::Run(command) => command.start(streams),
+            Command::Bench(command) => command.start(streams),
             Command::Check(command) => Job::Done(command.run(streams)),
             Command::Report(command) => Job::Done(command.run(streams)),
             Command::Compare(command) => Job::Done(command.run(streams)),

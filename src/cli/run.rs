@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::experiment::{self, ClusterRef, Overrides, Plan};
-use crate::model::EventSink;
+use crate::model::{EventSink, LeakItem};
 use crate::report::{self, Entry, Live};
 use crate::run::{self, Finished, Keep, Options, RunError};
 
@@ -140,7 +140,7 @@ impl Run {
         };
         let mut sinks: Vec<Box<dyn EventSink + Send>> = Vec::new();
         if !self.quiet {
-            sinks.push(Box::new(Live::new(std::io::stderr(), terminal_width(), plan)));
+            sinks.push(Box::new(live(plan)));
         }
         if self.metrics.is_some() {
             sinks.push(Box::new(metrics.clone()));
@@ -179,9 +179,7 @@ impl Run {
                 }
             }
         }
-        for item in &finished.left {
-            writeln!(streams.err, "left in the cluster: {}; remove it with: {}", item.what, item.mend)?;
-        }
+        tell_left(&finished.left, streams)?;
         Ok(exit_of(finished))
     }
 }
@@ -223,6 +221,11 @@ pub(super) fn meant(cluster: &ClusterRef, yes_i_mean: Option<&str>) -> Result<()
     }
 }
 
+/// Who shows progress on stderr.
+pub(super) fn live(plan: &Plan) -> Live<std::io::Stderr> {
+    Live::new(std::io::stderr(), terminal_width(), plan)
+}
+
 /// The width of the terminal on stderr; none where it is not one.
 fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
@@ -260,6 +263,13 @@ pub(super) fn tell_error(error: &RunError, streams: &mut Streams<'_>) -> Result<
     writeln!(streams.err, "error: {}", run::with_causes(error))?;
     if let Some(hint) = error.hint() {
         writeln!(streams.err, "  try: {hint}")?;
+    }
+    Ok(())
+}
+
+pub(super) fn tell_left(left: &[LeakItem], streams: &mut Streams<'_>) -> Result<(), Failure> {
+    for item in left {
+        writeln!(streams.err, "left in the cluster: {}; remove it with: {}", item.what, item.mend)?;
     }
     Ok(())
 }

@@ -7,12 +7,12 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::availability::{SATISFIED_NS, Served, TOLERATED_NS};
 use super::bootstrap::median_interval;
+use super::interval_log::{add, new_histogram};
 use super::stages::{Stage, Stages};
-use crate::model::{Begun, ErrorKind, F, Millis, OpType, OpView};
-
-/// The longest time that a histogram tells from a longer one: an hour.
-const LONGEST_NS: u64 = 3_600_000_000_000;
+use super::tally::{Ended, Tally, response_ns};
+use crate::model::{Begun, ErrorKind, F, Millis, OpView};
 
 /// Percentiles of a set of times.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -162,63 +162,41 @@ pub struct LatencySummary {
     pub stages: ByStage,
 }
 
+/// Times of one kind of op that ended one way, by the stage of the run in which the ops were due.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpLatency {
+    /// What op, as the history names it.
+    pub f: String,
+    /// Where in the run the ops were due.
+    pub stage: Stage,
+    /// How they ended. Ops that never ended are counted as censored with those that are unknown.
+    pub outcome: Ended,
+    /// From when they were due.
+    pub response: Summary,
+    /// From when they were sent; fewer than above where some never were.
+    pub service: Summary,
+}
+
+/// Times of one kind of op, one stage and one way to end.
+#[derive(Debug)]
+struct Cell {
+    response: Histogram<u64>,
+    service: Histogram<u64>,
+}
+
+/// The cells of one kind of op, by stage and by how the ops ended; each is made when it is first needed.
+type Cells = [[Option<Cell>; Ended::ALL.len()]; Stage::ALL.len()];
+
 /// The histograms of a run.
 #[derive(Debug)]
 pub struct LatencyRecorder {
-    response: [Histogram<u64>; 3],
-    service: [Histogram<u64>; 3],
+    cells: [Cells; F::ALL.len()],
     connect: Histogram<u64>,
     commits: u64,
     stages: Stages,
-    staged: [Staged; 3],
-}
-
-/// What is kept of one stage.
-#[derive(Debug)]
-struct Staged {
-    response: Histogram<u64>,
-    failed: u64,
-    unknown: u64,
-}
-
-impl Staged {
-    fn new() -> Self {
-        Staged { response: histogram(), failed: 0, unknown: 0 }
-    }
-
-    fn curve(&self, stage: Stage, open: u64) -> Curve {
-        /// How many points the line has between two nines.
-        const STEPS: u32 = 20;
-        let ok = self.response.len();
-        let due = ok + self.failed + self.unknown + open;
-        let mut points = Vec::new();
-        for step in 0..=9 * STEPS {
-            let nines = f64::from(step) / f64::from(STEPS);
-            let Some(value_ns) = self.at(1.0 - 10_f64.powf(-nines), due) else { break };
-            points.push((nines, value_ns));
-            if value_ns >= self.response.max() {
-                break;
-            }
-        }
-        Curve { stage, due, ok, points }
-    }
-
-    /// The response time at a quantile of all that were due; none where the op at that rank did not succeed.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "counts of ops are far below 2^53"
-    )]
-    fn at(&self, quantile: f64, due: u64) -> Option<u64> {
-        let ok = self.response.len();
-        let rank = ((quantile * due as f64).ceil() as u64).max(1);
-        (rank <= ok).then(|| self.response.value_at_quantile(rank as f64 / ok as f64))
-    }
-}
-
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("one nanosecond to an hour with three digits are bounds that a histogram can have")
+    /// How many ops of the load were due, and when the first and the last.
+    due: u64,
+    span_ns: Option<(u64, u64)>,
 }
 
 impl Default for LatencyRecorder {
@@ -230,47 +208,34 @@ impl Default for LatencyRecorder {
 impl LatencyRecorder {
     /// Empty histograms.
     pub fn new(stages: Stages) -> Self {
-        LatencyRecorder {
-            response: [histogram(), histogram(), histogram()],
-            service: [histogram(), histogram(), histogram()],
-            connect: histogram(),
-            commits: 0,
-            stages,
-            staged: std::array::from_fn(|_| Staged::new()),
-        }
+        LatencyRecorder { cells: Default::default(), connect: new_histogram(), commits: 0, stages, due: 0, span_ns: None }
     }
 
     /// Takes one transition.
     pub fn op(&mut self, op: &OpView<'_>, begun: Option<&Begun>) {
         let Some(begun) = begun else {
+            if op.f.is_load() {
+                let (first_ns, last_ns) = self.span_ns.unwrap_or((op.intended_ns, op.intended_ns));
+                self.span_ns = Some((first_ns.min(op.intended_ns), last_ns.max(op.intended_ns)));
+                self.due += 1;
+            }
             return;
         };
-        let service_ns = op.time_ns.saturating_sub(begun.sent_ns);
-        let outcome = match op.kind {
-            OpType::Ok => 0,
-            OpType::Fail => 1,
-            OpType::Info | OpType::Invoke => 2,
-        };
+        let service_ns = op.time_ns.saturating_sub(begun.sent_ns).max(1);
+        let ended = Ended::of(op);
         match op.f {
             f if f.is_load() => {
                 self.commits += u64::from(op.acknowledges_commit());
-                let response_ns = op.time_ns.saturating_sub(begun.intended_ns);
-                self.response[outcome].saturating_record(response_ns.max(1));
-                let staged = &mut self.staged[self.stages.of(begun.intended_ns) as usize];
-                // What an op's own condition declined was answered as it was asked.
-                let declined = op.error.is_some_and(|error| error.kind == ErrorKind::Declined);
-                match op.kind {
-                    OpType::Ok => staged.response.saturating_record(response_ns.max(1)),
-                    OpType::Fail if declined => staged.response.saturating_record(response_ns.max(1)),
-                    OpType::Fail => staged.failed += 1,
-                    OpType::Info | OpType::Invoke => staged.unknown += 1,
-                }
+                let stage = self.stages.of(begun.intended_ns);
+                let cell = self.cells[f as usize][stage as usize][ended as usize]
+                    .get_or_insert_with(|| Cell { response: new_histogram(), service: new_histogram() });
+                add(&mut cell.response, response_ns(op, begun));
                 // An op that was never sent has no service time.
                 if op.error.is_none_or(|error| error.kind != ErrorKind::NotSent) {
-                    self.service[outcome].saturating_record(service_ns.max(1));
+                    add(&mut cell.service, service_ns);
                 }
             }
-            F::Probe if outcome == 0 => self.connect.saturating_record(service_ns.max(1)),
+            F::Probe if ended == Ended::Ok => add(&mut self.connect, service_ns),
             _ => {}
         }
     }
@@ -280,10 +245,22 @@ impl LatencyRecorder {
         self.commits
     }
 
+    /// How much of the load was served.
+    pub fn served(&self) -> Served {
+        let answered = self.merged(None, &[Ended::Ok, Ended::Declined], |cell| &cell.response);
+        Served {
+            span_ns: self.span_ns.unwrap_or_default(),
+            due: self.due,
+            answered: answered.len(),
+            satisfied: answered.count_between(0, SATISFIED_NS),
+            tolerated: answered.count_between(0, TOLERATED_NS),
+        }
+    }
+
     /// The percentiles. `open` are the ops that never ended.
     pub fn finish<'a>(&self, open: impl Iterator<Item = &'a Begun>, reconnect: Repeats) -> LatencySummary {
         let mut censored_probes = 0;
-        let mut open_in = [0; 3];
+        let mut open_in = [0; Stage::ALL.len()];
         for begun in open {
             match begun.f {
                 f if f.is_load() => open_in[self.stages.of(begun.intended_ns) as usize] += 1,
@@ -293,28 +270,93 @@ impl LatencyRecorder {
         }
         let censored = open_in.iter().sum();
         let staged = |stage: Stage| {
-            let Staged { response, failed, unknown } = &self.staged[stage as usize];
-            StageLatency { response: summary(response, open_in[stage as usize]), failed: *failed, unknown: *unknown }
+            let Tally { answered, failed, unknown } = self.tally(stage);
+            StageLatency { response: summary(&answered, open_in[stage as usize]), failed, unknown }
         };
-        let by_outcome = |histograms: &[Histogram<u64>; 3]| ByOutcome {
-            ok: summary(&histograms[0], censored),
-            fail: summary(&histograms[1], 0),
-            info: summary(&histograms[2], 0),
+        let by_outcome = |of: fn(&Cell) -> &Histogram<u64>| ByOutcome {
+            ok: summary(&self.merged(None, &[Ended::Ok], of), censored),
+            fail: summary(&self.merged(None, &[Ended::Declined, Ended::Fail], of), 0),
+            info: summary(&self.merged(None, &[Ended::Info], of), 0),
         };
         LatencySummary {
-            response: by_outcome(&self.response),
-            service: by_outcome(&self.service),
+            response: by_outcome(|cell| &cell.response),
+            service: by_outcome(|cell| &cell.service),
             connect: summary(&self.connect, censored_probes),
             reconnect,
             stages: ByStage { before: staged(Stage::Before), during: staged(Stage::During), after: staged(Stage::After) },
         }
     }
 
+    /// The times of each kind of op by stage and outcome, where there was any. `open` are the ops that never ended.
+    pub fn by_op<'a>(&self, open: impl Iterator<Item = &'a Begun>) -> Vec<OpLatency> {
+        let mut open_in = [[0; Stage::ALL.len()]; F::ALL.len()];
+        for begun in open.filter(|begun| begun.f.is_load()) {
+            open_in[begun.f as usize][self.stages.of(begun.intended_ns) as usize] += 1;
+        }
+        let none = new_histogram();
+        let mut found = Vec::new();
+        for f in F::ALL {
+            for stage in Stage::ALL {
+                for outcome in Ended::ALL {
+                    let censored = if outcome == Ended::Info { open_in[f as usize][stage as usize] } else { 0 };
+                    let cell = self.cells[f as usize][stage as usize][outcome as usize].as_ref();
+                    if cell.is_none() && censored == 0 {
+                        continue;
+                    }
+                    let of = |histogram: Option<&Histogram<u64>>| summary(histogram.unwrap_or(&none), censored);
+                    found.push(OpLatency {
+                        f: f.word().to_owned(),
+                        stage,
+                        outcome,
+                        response: of(cell.map(|cell| &cell.response)),
+                        service: of(cell.map(|cell| &cell.service)),
+                    });
+                }
+            }
+        }
+        found
+    }
+
     /// The percentile lines of the stages in which anything was due. `summary` is what [`LatencyRecorder::finish`] gave.
     pub fn curves(&self, summary: &LatencySummary) -> Vec<Curve> {
-        let curve = |stage: Stage| self.staged[stage as usize].curve(stage, summary.stages.of(stage).response.censored);
+        let curve = |stage: Stage| curve(&self.tally(stage), stage, summary.stages.of(stage).response.censored);
         Stage::ALL.into_iter().map(curve).filter(|curve| curve.due > 0).collect()
     }
+
+    /// How the ops ended that were due in a stage.
+    fn tally(&self, stage: Stage) -> Tally {
+        let of = |ended: &[Ended]| self.merged(Some(stage), ended, |cell| &cell.response);
+        Tally { answered: of(&[Ended::Ok, Ended::Declined]), failed: of(&[Ended::Fail]).len(), unknown: of(&[Ended::Info]).len() }
+    }
+
+    /// Every kind of op together; in one stage, or in all.
+    fn merged(&self, stage: Option<Stage>, ended: &[Ended], of: fn(&Cell) -> &Histogram<u64>) -> Histogram<u64> {
+        let mut sum = new_histogram();
+        for cells in &self.cells {
+            for (_, row) in Stage::ALL.iter().zip(cells).filter(|(at, _)| stage.is_none_or(|stage| stage == **at)) {
+                for cell in ended.iter().filter_map(|&ended| row[ended as usize].as_ref()) {
+                    sum.add(of(cell)).expect("a histogram that grows takes every value of another");
+                }
+            }
+        }
+        sum
+    }
+}
+
+fn curve(tally: &Tally, stage: Stage, open: u64) -> Curve {
+    /// How many points the line has between two nines.
+    const STEPS: u32 = 20;
+    let due = tally.ended() + open;
+    let mut points = Vec::new();
+    for step in 0..=9 * STEPS {
+        let nines = f64::from(step) / f64::from(STEPS);
+        let Some(value_ns) = tally.at(1.0 - 10_f64.powf(-nines), due) else { break };
+        points.push((nines, value_ns));
+        if value_ns >= tally.answered.max() {
+            break;
+        }
+    }
+    Curve { stage, due, ok: tally.answered.len(), points }
 }
 
 pub(super) fn summary(histogram: &Histogram<u64>, censored: u64) -> Summary {
@@ -333,8 +375,8 @@ pub(super) fn summary(histogram: &Histogram<u64>, censored: u64) -> Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::build::{HistoryBuilder, digest};
-    use crate::model::Value;
+    use crate::check::build::{HistoryBuilder, digest, error};
+    use crate::model::{OpType, Value};
 
     #[test]
     fn response_counts_from_when_an_op_was_due_and_service_from_when_it_was_sent() {
@@ -360,6 +402,70 @@ mod tests {
         // Three digits: within a thousandth of 1.401 s.
         assert!((latency.response.ok.max_ms.0 - 1401.0).abs() < 1.5);
         assert!((latency.service.ok.max_ms.0 - 1.0).abs() < 0.002);
+    }
+
+    /// An open loop at 100/s against a server that stalls once: what was due during the stall waited for its end. Timed from when it was sent, the 99th
+    /// percentile would be that of the other ops, since one client saw one slow answer.
+    #[test]
+    fn one_stall_of_1400_ms_is_the_99th_percentile_and_not_one_slow_op_in_six_thousand() {
+        const MS: u64 = 1_000_000;
+        const STALL: std::ops::Range<u64> = 30_000..31_400;
+        let mut history = HistoryBuilder::new();
+        for due_ms in (0..60_000).step_by(10) {
+            let process = history.process();
+            let value = Value::Row(due_ms, digest(due_ms));
+            // One client: it sends when the answer before has come, 1 ms after the stall's end for the first.
+            let sent_ms = if STALL.contains(&due_ms) && due_ms > STALL.start { STALL.end } else { due_ms };
+            let done_ms = if STALL.contains(&due_ms) { STALL.end + 1 } else { due_ms + 1 };
+            history.now_ns = (sent_ms * MS).saturating_sub(MS);
+            history.push(OpType::Invoke, process, F::LedgerAdd, value.clone(), None);
+            let at = history.ops.len() - 1;
+            history.ops[at].intended_ns = due_ms * MS;
+            history.now_ns = (done_ms * MS).saturating_sub(MS);
+            history.push(OpType::Ok, process, F::LedgerAdd, value, None);
+        }
+        let mut recorder = LatencyRecorder::default();
+        history.feed(|op, begun| recorder.op(op, begun));
+        let latency = recorder.finish(std::iter::empty(), Repeats::default());
+        assert_eq!(latency.response.ok.count, 6_000);
+        // 140 of 6,000 ops were due in the stall, so the slowest hundredth are the first 60 of them: 0.8 s to 1.4 s.
+        assert!((latency.response.ok.p99_ms.0 - 801.0).abs() < 12.0, "{}", latency.response.ok.p99_ms);
+        assert!((latency.response.ok.max_ms.0 - 1_401.0).abs() < 2.0, "{}", latency.response.ok.max_ms);
+        assert!(latency.service.ok.p99_ms.0 < 1.5, "what the usual closed loop would tell: {}", latency.service.ok.p99_ms);
+    }
+
+    #[test]
+    fn every_kind_of_op_has_its_times_by_stage_and_outcome() {
+        let mut history = HistoryBuilder::new();
+        history.acked(1);
+        let process = history.process();
+        history.push(OpType::Invoke, process, F::BankRead, Value::None, None);
+        history.push(OpType::Fail, process, F::BankRead, Value::None, Some(error(ErrorKind::Declined, None)));
+        let process = history.process();
+        history.push(OpType::Invoke, process, F::BankRead, Value::None, None);
+        history.push(OpType::Fail, process, F::BankRead, Value::None, Some(error(ErrorKind::NotSent, None)));
+        history.begin(F::LedgerAdd, 3);
+        let mut recorder = LatencyRecorder::default();
+        let mut open = crate::model::OpenOps::default();
+        history.feed(|op, begun| {
+            recorder.op(op, begun);
+            let _ = open.pair(op);
+        });
+        let rows = recorder.by_op(open.still_open());
+        let told: Vec<(&str, Ended, u64, u64, u64)> =
+            rows.iter().map(|row| (row.f.as_str(), row.outcome, row.response.count, row.response.censored, row.service.count)).collect();
+        assert_eq!(
+            told,
+            [
+                ("ledger-add", Ended::Ok, 1, 0, 1),
+                ("ledger-add", Ended::Info, 0, 1, 0),
+                ("bank-read", Ended::Declined, 1, 0, 1),
+                ("bank-read", Ended::Fail, 1, 0, 0),
+            ]
+        );
+        assert!(rows.iter().all(|row| row.stage == Stage::Before));
+        let latency = recorder.finish(open.still_open(), Repeats::default());
+        assert_eq!((latency.response.fail.count, latency.stages.before.response.count, latency.stages.before.failed), (2, 2, 1));
     }
 
     #[test]

@@ -2,13 +2,12 @@
 //!
 //! Ops that were due while a fault was in force are left out, so that a step shows what the target can carry and not what a fault did to it.
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::interval_log::{add, new_histogram};
 use super::latency::{Summary, summary};
 use super::stages::{Stage, Stages};
-use crate::model::{Begun, ErrorKind, Millis, OpType, OpView};
+use super::tally::Tally;
+use crate::model::{Begun, Millis, OpView};
 
 /// One step of the load, and how the target carried it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,13 +32,13 @@ pub struct StepRecorder {
     /// Each step's words and how long it lasts in ns; the last lasts for ever.
     steps: Vec<(String, u64)>,
     start_ns: Option<u64>,
-    counted: Vec<(Histogram<u64>, u64, u64)>,
+    counted: Vec<Tally>,
 }
 
 impl StepRecorder {
     /// For steps given in words and with how long they last in ns, none for the last. The first begins when the first op is due.
     pub fn new(stages: Stages, steps: Vec<(String, Option<u64>)>) -> Self {
-        let counted = steps.iter().map(|_| (new_histogram(), 0, 0)).collect();
+        let counted = steps.iter().map(|_| Tally::new()).collect();
         let steps = steps.into_iter().map(|(words, lasts_ns)| (words, lasts_ns.unwrap_or(u64::MAX))).collect();
         StepRecorder { stages, steps, start_ns: None, counted }
     }
@@ -53,13 +52,7 @@ impl StepRecorder {
         let start_ns = *self.start_ns.get_or_insert(op.intended_ns);
         let Some(begun) = begun else { return };
         let Some(step) = self.step_of(begun.intended_ns, start_ns) else { return };
-        let (histogram, failed, unknown) = &mut self.counted[step];
-        let declined = op.error.is_some_and(|error| error.kind == ErrorKind::Declined);
-        match op.kind {
-            OpType::Fail if !declined => *failed += 1,
-            OpType::Info => *unknown += 1,
-            _ => add(histogram, op.time_ns.saturating_sub(begun.intended_ns).max(1)),
-        }
+        self.counted[step].end(op, begun);
     }
 
     /// The step that an op was due in; none while a fault was in force.
@@ -85,16 +78,16 @@ impl StepRecorder {
         }
         let mut from_ns = start_ns;
         let mut found = Vec::new();
-        for (((words, lasts_ns), (histogram, failed, unknown)), censored) in self.steps.iter().zip(&self.counted).zip(censored) {
+        for (((words, lasts_ns), tally), censored) in self.steps.iter().zip(&self.counted).zip(censored) {
             let step = StepLatency {
                 step: words.clone(),
                 from_ms: Millis::from_ns(from_ns),
-                response: summary(histogram, censored),
-                failed: *failed,
-                unknown: *unknown,
+                response: summary(&tally.answered, censored),
+                failed: tally.failed,
+                unknown: tally.unknown,
             };
             from_ns = from_ns.saturating_add(*lasts_ns);
-            if step.response.count + step.failed + step.unknown + censored > 0 {
+            if tally.ended() + censored > 0 {
                 found.push(step);
             }
         }
@@ -105,7 +98,7 @@ impl StepRecorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ErrorView, F, ValueView};
+    use crate::model::{ErrorKind, ErrorView, F, OpType, ValueView};
 
     const S: u64 = 1_000_000_000;
 

@@ -5,6 +5,7 @@
 //! would be more than [`BINS_MAX`], which merges counts exactly and keeps memory and page the same size for a minute and a day. Percentiles of an interval are read from
 //! buckets an eighth of an octave wide, so they are within 6 % of the truth: enough for a picture; every figure in words comes from the HDR histograms.
 
+use super::tally::Ended;
 use crate::model::{Begun, ErrorKind, OpType, OpView};
 
 /// The most intervals of a series.
@@ -49,11 +50,17 @@ fn bucket_of(ns: u64) -> usize {
     ((octave - FIRST_OCTAVE) * SUB + sub).min(BUCKETS - 1)
 }
 
-/// The middle of a bucket.
-fn middle_ns(bucket: usize) -> u64 {
+/// Where a bucket begins, and how wide it is.
+fn bounds_ns(bucket: usize) -> (u64, u64) {
     let (octave, sub) = (bucket / SUB + FIRST_OCTAVE, (bucket % SUB) as u64);
     let width = 1_u64 << (octave - 3);
-    (8 + sub) * width + width / 2
+    ((8 + sub) * width, width)
+}
+
+/// The middle of a bucket.
+fn middle_ns(bucket: usize) -> u64 {
+    let (from, width) = bounds_ns(bucket);
+    from + width / 2
 }
 
 /// One interval.
@@ -69,13 +76,18 @@ pub struct Bin {
     pub info: u32,
     /// Ends that were not ok, by [`ERROR_KINDS`].
     pub errors: [u32; ERROR_KINDS.len()],
-    /// The longest response time of an op that was due here and ended ok.
+    /// The longest response time of an op that was due here and ended ok, or was declined by its own condition.
     pub max_ns: u64,
     buckets: Option<Buckets>,
 }
 
 impl Bin {
-    /// The response time that this share of the ops that were due here and ended ok did not exceed; none when there were none.
+    /// How many ops that were due here were answered in which time, by bucket; empty when none was.
+    pub fn counts(&self) -> &[u32] {
+        self.buckets.as_ref().map_or(&[], |buckets| &buckets.0[..])
+    }
+
+    /// The response time that this share of the ops that were due here and were answered did not exceed; none when there were none.
     pub fn quantile_ns(&self, quantile: f64) -> Option<u64> {
         let buckets = &self.buckets.as_ref()?.0;
         let total: u64 = buckets.iter().map(|&count| u64::from(count)).sum();
@@ -130,6 +142,16 @@ impl Default for Series {
 }
 
 impl Series {
+    /// How many buckets there are.
+    pub const BUCKETS: usize = BUCKETS;
+    /// How many of them make an octave.
+    pub const BUCKETS_AN_OCTAVE: usize = SUB;
+
+    /// The shortest time in a bucket; that of the first stands for everything shorter too, and one past the last is the end of all.
+    pub fn bucket_from_ns(bucket: usize) -> u64 {
+        bounds_ns(bucket).0
+    }
+
     /// Takes one transition of the workload; what the prober and the final read do is not part of the load.
     pub fn op(&mut self, op: &OpView<'_>, begun: Option<&Begun>) {
         if !op.f.is_load() {
@@ -145,7 +167,8 @@ impl Series {
             OpType::Fail => end.fail += 1,
             OpType::Info | OpType::Invoke => end.info += 1,
         }
-        if op.kind != OpType::Ok {
+        let ended = Ended::of(op);
+        if !matches!(ended, Ended::Ok | Ended::Declined) {
             let kind = op.error.map_or(ErrorKind::Protocol, |error| error.kind);
             if let Some(at) = ERROR_KINDS.iter().position(|known| *known == kind) {
                 end.errors[at] += 1;

@@ -59,6 +59,15 @@ pub enum EventKind {
         /// As `/version` tells it.
         version: String,
     },
+    /// The API server's clock was compared with ours.
+    ClockCompared {
+        /// Its time less ours, in ns, as its answers' `Date` headers tell.
+        offset_ns: i64,
+        /// How far off that may be, in ns.
+        within_ns: u64,
+        /// The shortest round trip of those answers, in ns.
+        round_trip_ns: u64,
+    },
     /// The engine told who it is. Seen again after every restart that the harness asked about.
     EngineSeen {
         /// What it told.
@@ -239,6 +248,15 @@ pub enum EventKind {
         /// CPU time of the harness process over ops issued, in ns.
         cpu_per_op_ns: u64,
     },
+    /// A step of a capacity search ended.
+    StepMeasured {
+        /// The rate that was tried, in ops a second.
+        per_second: f64,
+        /// `carried`, `missed` or `inconclusive`.
+        verdict: String,
+        /// What that rests on.
+        why: String,
+    },
     /// Something of the harness itself went wrong.
     HarnessError {
         /// What.
@@ -351,6 +369,8 @@ pub enum Phase {
     SteadyState,
     /// The workload runs, no fault yet.
     WarmUp,
+    /// Of a capacity search, in place of everything up to the end: the load runs at one rate after another.
+    Search,
     /// Faults by schedule.
     Faults,
     /// The workload ends and its last ops come back.
@@ -373,6 +393,7 @@ impl Phase {
             Phase::Deploy => "deploy",
             Phase::SteadyState => "steady state",
             Phase::WarmUp => "warm-up",
+            Phase::Search => "capacity search",
             Phase::Faults => "faults",
             Phase::Quiesce => "quiesce",
             Phase::ColdRestart => "cold restart",

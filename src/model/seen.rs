@@ -91,6 +91,9 @@ pub struct PodSeen {
     pub phase: String,
     /// The Ready condition.
     pub ready: bool,
+    /// When that last changed, as the kubelet tells it, one-second resolution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<String>,
     /// Whether it has a deletion timestamp.
     pub terminating: bool,
     /// The grace period of its deletion, in seconds, once it has one.

@@ -4,7 +4,7 @@ use crate::experiment::{Engine, Pace, Plan, hash};
 use crate::measure::{Episode, SeenBy, new_connections, phases, sessions};
 use crate::model::{Event, EventKind, HarnessInfo, Millis, Provider, RunInfo};
 
-use super::model::{EngineReport, EpisodeReport, FaultReport, Lateness, Leaks, PhaseReport, RunReport, Schedule};
+use super::model::{ClockReport, EngineReport, EpisodeReport, FaultReport, Lateness, Leaks, PhaseReport, RunReport, Schedule};
 
 /// The engine's name in the experiment file.
 pub(super) fn engine_word(engine: Engine) -> &'static str {
@@ -37,11 +37,20 @@ pub(super) fn run(events: &[Event], plan: &Plan) -> RunReport {
     };
     let info = started(events).cloned().unwrap_or(unknown);
     let mut kubernetes_version = None;
+    let mut clock = None;
     let mut engine = EngineReport { name: engine_word(plan.target.engine).to_owned(), version: String::new() };
     for event in events {
         match &event.kind {
             EventKind::KubernetesVersion { version } => {
                 kubernetes_version = Some(version.clone());
+            }
+            EventKind::ClockCompared { offset_ns, within_ns, round_trip_ns } => {
+                let size = Millis::from_ns(offset_ns.unsigned_abs()).0;
+                clock = Some(ClockReport {
+                    offset_ms: if *offset_ns < 0 { -size } else { size },
+                    within_ms: Millis::from_ns(*within_ns),
+                    round_trip_ms: Millis::from_ns(*round_trip_ns),
+                });
             }
             EventKind::EngineSeen { engine: seen } => {
                 engine.name.clone_from(&seen.name);
@@ -60,6 +69,7 @@ pub(super) fn run(events: &[Event], plan: &Plan) -> RunReport {
         duration_ms: Millis::from_ns(events.last().map_or(0, |event| event.time_ns)),
         provider: info.provider,
         cluster: info.cluster,
+        clock,
         namespace: info.namespace,
         kubernetes_version,
         engine,
@@ -163,6 +173,7 @@ pub(super) fn episodes(events: &[Event], episodes: &[Episode]) -> Vec<EpisodeRep
                         start_ms: Millis::from_ns(span.start_us * 1_000),
                         duration_ms: Millis::from_ns(span.duration_us * 1_000),
                         source: span.source.to_owned(),
+                        uncertainty_ms: span.uncertainty_us.map(|us| Millis::from_ns(us * 1_000)),
                     })
                     .collect(),
                 new_connections: outage.and_then(|outage| new_connections(events, &episode.window, &outage)),

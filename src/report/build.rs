@@ -86,6 +86,7 @@ pub(crate) fn pod(uid: &str, state: ContainerState, ready: bool) -> PodSeen {
         owner: Some(OwnerSeen { kind: "ReplicaSet".to_owned(), name: "sql-6d4".to_owned(), uid: "rs-1".to_owned() }),
         phase: "Running".to_owned(),
         ready,
+        ready_since: None,
         terminating: false,
         grace_s: None,
         conditions: Vec::new(),

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::check::{Append, Bank, Check, Checker, Guarded, Ledger, Order, Register, guarded, single_writer, volume};
 use crate::experiment::{Plan, WorkloadKind, to_yaml};
-use crate::measure::{Curve, Episode, EpisodeRecorder, LatencyRecorder, Repeats, Series, Stages, StepRecorder};
+use crate::measure::{Availability, Curve, Episode, EpisodeRecorder, LatencyRecorder, Repeats, Series, Stages, StepRecorder};
 use crate::model::{Claim, Event, Millis, Op, Outcome, Verdict};
 
 use super::accounts;
@@ -131,7 +131,9 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Judged, JudgeError
         checks: with_proof(found, &history).map_err(read_error)?,
         episodes: accounts::episodes(events, &episodes),
         faults,
+        availability: Availability::of(&latency.served(), episodes.iter().filter_map(|episode| episode.outage)),
         latency: summary,
+        latency_by_op: latency.by_op(history.open.still_open()),
         load_steps: steps.finish(history.open.still_open()),
         schedule,
         recorded: Recorded {

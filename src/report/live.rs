@@ -182,6 +182,7 @@ fn said(kind: &EventKind) -> Option<String> {
         }
         EventKind::FaultRefused { fault, reason } => format!("{fault}: refused: {reason}"),
         EventKind::EngineFact { fact } => format!("{}: {:?}", fact.name, fact.outcome).to_lowercase(),
+        EventKind::StepMeasured { per_second, verdict, why } => format!("{per_second}/s {verdict}: {why}"),
         EventKind::HarnessError { message } => format!("harness error: {message}"),
         EventKind::Aborted { condition, .. } => format!("aborted: {condition}; healing"),
         EventKind::Interrupted { signal } => format!("{signal}: healing and reporting"),

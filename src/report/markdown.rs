@@ -59,10 +59,34 @@ pub(super) fn markdown(report: &Report) -> String {
         line(format!("| {} | {more}{} | {} | {longest} |", cell(&episode.fault_id), episode.outage_ms, episode.errors));
     }
     line(String::new());
+    if let Some(availability) = &report.availability {
+        line(format!("- {}", availability.describe()));
+    }
     for check in &report.checks {
         let counts: Vec<String> = check.counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
         line(format!("- **{}** {}: {}", check.name, check.verdict, counts.join(", ")));
     }
+    line(String::new());
+    line("<details><summary>Response times by kind of op, stage of the run and outcome</summary>".to_owned());
+    line(String::new());
+    line("| op | stage | outcome | n | never ended | p50 | p99 | longest |".to_owned());
+    line("|---|---|---|--:|--:|--:|--:|--:|".to_owned());
+    for times in &report.latency_by_op {
+        let response = &times.response;
+        line(format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            cell(&times.f),
+            times.stage.title(),
+            times.outcome.word(),
+            response.count,
+            response.censored,
+            response.p50_ms,
+            response.p99_ms,
+            response.max_ms
+        ));
+    }
+    line(String::new());
+    line("</details>".to_owned());
     line(String::new());
     line("<details><summary>What this run could not show</summary>".to_owned());
     line(String::new());

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod annotations;
+mod capacity;
 mod claims;
 mod csv;
 mod ending;
@@ -26,6 +27,7 @@ mod terminal;
 mod timeline;
 mod write;
 
+pub use capacity::{CAPACITY_VERSION, Capacity, CapacityStep, capacity_json, capacity_text};
 pub use history::History;
 pub(crate) use html::{Text, document, outcome_word};
 pub use index::{Entry, index};
@@ -34,8 +36,8 @@ pub use junit::junit_of;
 pub use live::Live;
 pub use metrics::Metrics;
 pub use model::{
-    CheckReport, ClaimReport, EngineReport, EpisodeReport, Example, FaultReport, Lateness, Leaks, PhaseReport, ProofOp, Recorded, Report,
-    RunReport, SCHEMA_VERSION, Schedule,
+    CheckReport, ClaimReport, ClockReport, EngineReport, EpisodeReport, Example, FaultReport, Lateness, Leaks, PhaseReport, ProofOp,
+    Recorded, Report, RunReport, SCHEMA_VERSION, Schedule,
 };
 pub(crate) use paint::wrap;
 pub use schema::schema;

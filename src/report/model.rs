@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{LatencySummary, NewConnections, Sessions, StepLatency};
+use crate::measure::{Availability, LatencySummary, NewConnections, OpLatency, Sessions, StepLatency};
 use crate::model::{Claim, FaultTarget, HarnessInfo, LeakItem, Millis, OpType, Outcome, ProcessId, Provider, Verdict};
 
 /// The version of the format. It grows when a reader of the version before could be misled.
@@ -31,8 +31,14 @@ pub struct Report {
     pub faults: Vec<FaultReport>,
     /// One outage a fault.
     pub episodes: Vec<EpisodeReport>,
+    /// How much of the load was served; none of a run without load.
+    #[serde(default)]
+    pub availability: Option<Availability>,
     /// Latencies of the workload and the prober.
     pub latency: LatencySummary,
+    /// The same by kind of op, stage of the run and outcome; no row where there was no op.
+    #[serde(default)]
+    pub latency_by_op: Vec<OpLatency>,
     /// How the target carried each step of the load; empty of a load without steps.
     #[serde(default)]
     pub load_steps: Vec<StepLatency>,
@@ -83,6 +89,9 @@ pub struct RunReport {
     pub provider: Provider,
     /// Which one.
     pub cluster: String,
+    /// The cluster's clock beside ours; none where they were not compared.
+    #[serde(default)]
+    pub clock: Option<ClockReport>,
     /// The target's namespace.
     pub namespace: String,
     /// As `/version` tells it, where it was asked.
@@ -91,6 +100,18 @@ pub struct RunReport {
     pub engine: EngineReport,
     /// The harness.
     pub harness: HarnessInfo,
+}
+
+/// The API server's clock beside the harness's, which times everything.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClockReport {
+    /// Its time less ours; below 0 where it is behind.
+    pub offset_ms: f64,
+    /// How far off that may be.
+    pub within_ms: Millis,
+    /// The shortest round trip to it.
+    pub round_trip_ms: Millis,
 }
 
 /// The engine under test.
@@ -250,6 +271,9 @@ pub struct PhaseReport {
     pub duration_ms: Millis,
     /// Who saw the boundary.
     pub source: String,
+    /// By how much what the boundary stands for may have happened before it was seen; none where nothing tells.
+    #[serde(default)]
+    pub uncertainty_ms: Option<Millis>,
 }
 
 /// How well the open-loop schedule was kept.

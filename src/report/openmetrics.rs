@@ -134,6 +134,12 @@ fn outages(out: &mut Exposition, report: &Report) {
 }
 
 fn latency(out: &mut Exposition, report: &Report) {
+    if let Some(availability) = &report.availability {
+        out.family("chaos_availability_ratio", "gauge", "", "Ops that were answered, time without an outage, and Apdex at 100 ms.");
+        for (by, ratio) in [("ops", availability.ops_ratio), ("time", availability.time_ratio), ("apdex", availability.apdex)] {
+            out.sample("chaos_availability_ratio", &[("by", by)], ratio);
+        }
+    }
     let latency = &report.latency;
     for (name, help, of) in [
         ("chaos_response_seconds", "From when an op was due to its end.", &latency.response),

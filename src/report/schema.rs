@@ -21,7 +21,9 @@ pub fn schema() -> Value {
             ("checks", list("Every check.", check())),
             ("faults", list("Every fault that was started or refused.", fault())),
             ("episodes", list("One outage a fault.", episode())),
+            ("availability?", or_null(availability())),
             ("latency", latency()),
+            ("latencyByOp?", list("Latencies by kind of op, stage of the run and outcome; no row where there was no op.", op_latency())),
             ("loadSteps?", list("How the target carried each step of the load; empty of a load without steps.", load_step())),
             ("schedule", or_null(schedule())),
             ("recorded", recorded()),
@@ -100,10 +102,41 @@ fn run() -> Value {
             ("durationMs", millis("From the start to the last event.")),
             ("provider", word("Where the cluster came from.", &["sandbox", "kind", "k3d", "context"])),
             ("cluster", text("Which one.")),
+            ("clock?", or_null(clock())),
             ("namespace", text("The target's namespace.")),
             ("kubernetesVersion", or_null(text("As `/version` tells it, where it was asked."))),
             ("engine", engine),
             ("harness", harness),
+        ],
+    )
+}
+
+fn clock() -> Value {
+    object(
+        "The API server's clock beside the harness's, which times everything; null where they were not compared.",
+        &[
+            ("offsetMs", json!({ "description": "Its time less ours. In ms, below 0 where it is behind.", "type": "number" })),
+            ("withinMs", millis("How far off that may be.")),
+            ("roundTripMs", millis("The shortest round trip to it.")),
+        ],
+    )
+}
+
+fn availability() -> Value {
+    let share = |about: &str| json!({ "description": about, "type": "number", "minimum": 0, "maximum": 1 });
+    object(
+        "How much of the load was served; null of a run without load.",
+        &[
+            ("due", count("Ops that were due.")),
+            ("answered", count("Those that happened, or were declined by their own condition.")),
+            ("opsRatio", share("The second as a share of the first.")),
+            ("timeRatio", share("The share of the load's time that is in no outage.")),
+            (
+                "apdex",
+                share(
+                    "Ops answered within 100 ms of when they were due, and half of those within 400 ms, as a share of all that were due.",
+                ),
+            ),
         ],
     )
 }
@@ -195,6 +228,10 @@ fn episode() -> Value {
             ("startMs", millis("When it starts.")),
             ("durationMs", millis("How long it takes.")),
             ("source", text("Who saw the boundary.")),
+            (
+                "uncertaintyMs?",
+                or_null(millis("By how much what the boundary stands for may have happened before it was seen; null where nothing tells.")),
+            ),
         ],
     );
     object(
@@ -320,6 +357,22 @@ fn latency() -> Value {
                     ],
                 ),
             ),
+        ],
+    )
+}
+
+fn op_latency() -> Value {
+    object(
+        "Times of one kind of op that ended one way, of the ops that were due in one stage of the run.",
+        &[
+            ("f", text("What op, as the history names it.")),
+            ("stage", word("Before the first fault, while one was in force, or after a recovery.", &["before", "during", "after"])),
+            (
+                "outcome",
+                word("How they ended. Those that never did are counted as censored with `info`.", &["ok", "declined", "fail", "info"]),
+            ),
+            ("response", summary("From when they were due.")),
+            ("service", summary("From when they were sent.")),
         ],
     )
 }

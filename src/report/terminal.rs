@@ -9,7 +9,7 @@ use super::model::{CheckReport, EpisodeReport, Report};
 use super::paint::{Ink, Paint, cut, wrap};
 
 /// The phases of an outage, each with its letter in the bar and its words in the legend.
-pub(super) const PHASES: [(&str, char, &str); 13] = [
+pub(super) const PHASES: [(&str, char, &str); 15] = [
     ("first-error", 'e', "until the first error"),
     ("endpoint-removed", 'x', "endpoint removed"),
     ("old-container-gone", 'o', "old container gone"),
@@ -17,6 +17,8 @@ pub(super) const PHASES: [(&str, char, &str); 13] = [
     ("scheduled", 's', "scheduled"),
     ("volume-ready", 'v', "volume ready"),
     ("container-started", 'c', "container started"),
+    ("recovery-started", 'b', "recovery started"),
+    ("recovery-ended", 'd', "recovery ended"),
     ("first-tcp", 't', "first TCP"),
     ("first-login", 'l', "first login"),
     ("ready", 'r', "ready"),
@@ -314,6 +316,9 @@ fn load(page: &mut Page, report: &Report) {
         2,
         4,
     );
+    if let Some(availability) = &report.availability {
+        page.text(&availability.describe(), 2, 4);
+    }
     for step in &report.load_steps {
         let text = format!(
             "{}: p50 {}, p99 {}, longest {} (n = {}; {} failed, {} unknown)",

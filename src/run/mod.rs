@@ -3,6 +3,8 @@
 //! preflight → deploy → steady state → warm-up → faults → quiesce → cold restart → final read → clean up → leak check → verdict. Whatever ends a run early,
 //! what it changed is undone, what it measured is judged, and what is left is said.
 
+mod bench;
+mod clock;
 mod faults;
 mod folder;
 mod inject;
@@ -25,6 +27,7 @@ use crate::model::{EventSink, LeakItem};
 use crate::report::Report;
 use crate::target::{NotSeen, TargetError};
 
+pub use bench::{Benched, Question, bench};
 pub use inject::{InjectOptions, Injected, inject};
 pub use permissions::permissions;
 pub use phases::with_causes;

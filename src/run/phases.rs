@@ -39,10 +39,10 @@ pub(super) struct Run<'a> {
     pub journal: Journal,
     pub recorder: Recorder,
     pub seed: u64,
-    id: String,
+    pub id: String,
     names: Names,
     keep: Keep,
-    provider: Arc<dyn ClusterProvider>,
+    pub provider: Arc<dyn ClusterProvider>,
     client: Option<kube::Client>,
     /// Whether the cluster itself was made by this run.
     made_cluster: bool,
@@ -61,12 +61,10 @@ pub(super) struct Run<'a> {
 /// See [`super::run`].
 pub(super) async fn run(plan: &Plan, options: Options, cancel: CancellationToken) -> Result<Finished, RunError> {
     let mut run = Run::begin(plan, options)?;
-    let (history, timeline) = (run.recorder.broken(), run.timeline.broken());
+    let interrupted = run.interrupted(cancel);
     let measured = tokio::select! {
         measured = run.measure() => measured,
-        () = cancel.cancelled() => Err(RunError::Interrupted),
-        () = history.cancelled() => Ok(()),
-        () = timeline.cancelled() => Ok(()),
+        ended = interrupted => ended,
     };
     let error = run.unrecorded().or(measured.err());
     Ok(run.end(error).await)
@@ -74,7 +72,7 @@ pub(super) async fn run(plan: &Plan, options: Options, cancel: CancellationToken
 
 impl<'a> Run<'a> {
     /// Creates the run's folder and everything in it that is written from the start.
-    fn begin(plan: &'a Plan, options: Options) -> Result<Self, RunError> {
+    pub(super) fn begin(plan: &'a Plan, options: Options) -> Result<Self, RunError> {
         let provider = cluster::provider(&options.cluster)?;
         let clock = Clock::start();
         let id = folder::run_id(&plan.name, clock.started_at());
@@ -129,8 +127,20 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Everything up to the final read. Dropped half-way when the run is interrupted; [`Run::end`] finds its parts in `self`.
-    async fn measure(&mut self) -> Result<(), RunError> {
+    /// What ends a run before its time: a signal, or records that can no longer be written.
+    pub(super) fn interrupted(&self, cancel: CancellationToken) -> impl Future<Output = Result<(), RunError>> + use<> {
+        let (history, timeline) = (self.recorder.broken(), self.timeline.broken());
+        async move {
+            tokio::select! {
+                () = cancel.cancelled() => Err(RunError::Interrupted),
+                () = history.cancelled() => Ok(()),
+                () = timeline.cancelled() => Ok(()),
+            }
+        }
+    }
+
+    /// A target that stands, answers and is known.
+    pub(super) async fn stand_up(&mut self) -> Result<(), RunError> {
         self.phase(Phase::Preflight);
         let result = tokio::time::timeout(PREFLIGHT_WITHIN, self.preflight()).await;
         let ground = self.done(Phase::Preflight, late(result, "preflight", PREFLIGHT_WITHIN), |ground| ground.warnings.join("; "))?;
@@ -142,6 +152,12 @@ impl<'a> Run<'a> {
         self.phase(Phase::SteadyState);
         let result = tokio::time::timeout(STEADY_WITHIN, self.steady_state()).await;
         self.done(Phase::SteadyState, late(result, "steady state", STEADY_WITHIN), Clone::clone)?;
+        Ok(())
+    }
+
+    /// Everything up to the final read. Dropped half-way when the run is interrupted; [`Run::end`] finds its parts in `self`.
+    async fn measure(&mut self) -> Result<(), RunError> {
+        self.stand_up().await?;
 
         self.phase(Phase::WarmUp);
         let result = self.warm_up().await;
@@ -168,18 +184,18 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn phase(&self, phase: Phase) {
+    pub(super) fn phase(&self, phase: Phase) {
         self.timeline.emit(EventKind::PhaseStarted { phase });
     }
 
     /// Why the run's records are no longer complete, if so: what is not recorded proves nothing, so such a run ends at once.
-    fn unrecorded(&self) -> Option<RunError> {
+    pub(super) fn unrecorded(&self) -> Option<RunError> {
         let why = self.recorder.failed().or_else(|| self.timeline.failed())?;
         Some(RunError::Folder(std::io::Error::new(std::io::ErrorKind::StorageFull, why)))
     }
 
     /// Records a phase's end.
-    fn done<T>(&self, phase: Phase, result: Result<T, RunError>, detail: impl FnOnce(&T) -> String) -> Result<T, RunError> {
+    pub(super) fn done<T>(&self, phase: Phase, result: Result<T, RunError>, detail: impl FnOnce(&T) -> String) -> Result<T, RunError> {
         let (ok, detail) = match &result {
             Ok(value) => (true, detail(value)),
             Err(error) => (false, with_causes(error)),
@@ -200,6 +216,7 @@ impl<'a> Run<'a> {
         };
         let client = cluster::client(config)?;
         self.client = Some(client.clone());
+        self.tasks.spawn(super::clock::compare(client.clone(), self.clock, self.timeline.clone()));
         let scratch = tempfile::tempdir()?;
         let ground = preflight::look(&client, self.provider.as_ref(), self.plan, scratch.path()).await?;
         self.timeline.emit(EventKind::KubernetesVersion { version: ground.kubernetes_version.clone() });
@@ -337,7 +354,7 @@ impl<'a> Run<'a> {
     }
 
     /// Ends prober and load; ops in flight have this long to come back.
-    async fn quiesce(&mut self, within: Duration) {
+    pub(super) async fn quiesce(&mut self, within: Duration) {
         if let Some(prober) = self.prober.take() {
             prober.stop().await;
         }
@@ -377,6 +394,17 @@ impl<'a> Run<'a> {
 
     /// Heals, removes, records, judges. Whatever happened before, this runs to its end.
     async fn end(mut self, error: Option<RunError>) -> Finished {
+        let left = self.wind_down(error.as_ref()).await;
+        let report = self.judge().await;
+        let (report, error) = match report {
+            Ok(report) => (Some(report), error),
+            Err(why) => (None, error.or(Some(RunError::Bug(why)))),
+        };
+        Finished { folder: self.folder, report, error, faults_began: self.faults_began, left }
+    }
+
+    /// Heals, removes and records, and tells what of the run is left against its will.
+    pub(super) async fn wind_down(&mut self, error: Option<&RunError>) -> Vec<LeakItem> {
         if matches!(error, Some(RunError::Interrupted)) {
             self.timeline.emit(EventKind::Interrupted { signal: "interrupt".to_owned() });
         }
@@ -402,12 +430,7 @@ impl<'a> Run<'a> {
             self.timeline.emit(EventKind::RunFinished);
         }
         self.timeline.finish();
-        let report = self.judge().await;
-        let (report, error) = match report {
-            Ok(report) => (Some(report), error),
-            Err(why) => (None, error.or(Some(RunError::Bug(why)))),
-        };
-        Finished { folder: self.folder, report, error, faults_began: self.faults_began, left: if keep { Vec::new() } else { left } }
+        if keep { Vec::new() } else { left }
     }
 
     /// Judging reads the whole history, which must not stop the runtime.
@@ -497,7 +520,7 @@ impl<'a> Run<'a> {
         self.site.as_ref().ok_or_else(|| RunError::Bug("there is no target yet".to_owned()))
     }
 
-    fn sql_target(&self) -> Result<sql::Target, RunError> {
+    pub(super) fn sql_target(&self) -> Result<sql::Target, RunError> {
         Ok(self.site()?.sql.clone())
     }
 }

@@ -32,6 +32,7 @@ const LOG_MARKS: &[&str] = &[
     "Starting up database",
     "Recovery is complete",
     "Recovery of database",
+    "Recovery completed for database",
     "SQL Server is now ready for client connections",
     "SQL Server is terminating",
     "SQL Server shutdown",

@@ -307,6 +307,9 @@ fn seen(pod: &Pod) -> PodSeen {
         owner: owner.map(|owner| OwnerSeen { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() }),
         phase: status.phase.unwrap_or_default(),
         ready: conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        ready_since: time(
+            conditions.iter().find(|condition| condition.type_ == "Ready").and_then(|condition| condition.last_transition_time.as_ref()),
+        ),
         terminating: metadata.deletion_timestamp.is_some(),
         grace_s: metadata.deletion_grace_period_seconds,
         reason: status.reason.or_else(|| unscheduled.and_then(|condition| condition.message.clone())).unwrap_or_default(),

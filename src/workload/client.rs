@@ -1,7 +1,6 @@
 //! One logical client: one connection, one op at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::load::Hall;
@@ -45,12 +44,12 @@ impl Client {
     /// Connects, performs ops, connects again, until the hall closes.
     pub(super) async fn run(mut self) {
         while let Some(session) = self.connect().await {
-            self.hall.connected.fetch_add(1, Ordering::Relaxed);
+            self.hall.client_connected();
             if let Some(lost) = &mut self.lost {
                 lost.login_ns = self.hall.clock().now_ns();
             }
             let more = self.serve(session).await;
-            self.hall.connected.fetch_sub(1, Ordering::Relaxed);
+            self.hall.client_gone();
             if !more {
                 return;
             }
@@ -74,7 +73,7 @@ impl Client {
                 Ok(session) => return Some(session),
                 Err(error) => error.op_error(),
             };
-            if hall.connected.load(Ordering::Relaxed) == 0 {
+            if hall.connected() == 0 {
                 hall.fail_waiting(self.process, &mut self.draws, &error);
             }
             let pause_ms = BACK_OFF_MS_MIN + self.jitter.below(BACK_OFF_MS_MAX - BACK_OFF_MS_MIN + 1);

@@ -7,13 +7,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::oneshot;
+use rustix::time::ClockId;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::queue::{Due, DueQueue};
 use super::schedule::Schedule;
+use super::vitals::{Pulse, Vitals, cpu_ns};
 use super::{Draws, Mix};
 use crate::experiment::{Pace, WorkloadPlan};
 use crate::measure::{Clock, Counts, OpSink, add, lateness_percentiles, new_histogram};
@@ -39,7 +40,10 @@ pub(super) struct Hall {
     pub(super) op_timeout: Duration,
     pub(super) deadlines: Deadlines,
     /// Clients that hold a session.
-    pub(super) connected: AtomicUsize,
+    connected: AtomicUsize,
+    /// Told whenever there is one more of those.
+    arrived: Notify,
+    clients: usize,
     /// Cancelled when no further op may begin.
     pub(super) closing: CancellationToken,
     /// Cancelled when ops in flight are given up.
@@ -50,6 +54,7 @@ pub(super) struct Hall {
     issued: std::sync::atomic::AtomicU64,
     not_sent: std::sync::atomic::AtomicU64,
     lateness: Mutex<Histogram<u64>>,
+    pulse: Pulse,
     /// Who records the ops that no client took, and what they would have been.
     leftovers: Mutex<(ProcessId, Draws)>,
     stopped: AtomicBool,
@@ -62,6 +67,22 @@ impl Hall {
 
     pub(super) fn is_closing(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// A client has a session.
+    pub(super) fn client_connected(&self) {
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        self.arrived.notify_waiters();
+    }
+
+    /// A client has none any more.
+    pub(super) fn client_gone(&self) {
+        self.connected.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Clients that hold a session.
+    pub(super) fn connected(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// The next op for a client with a session; `None` once the hall closes. In a closed loop it is due as soon as it is asked for.
@@ -94,8 +115,9 @@ impl Hall {
     /// client when one was waiting for it.
     pub(super) fn count_lateness(&self, due: Due, idle_since_ns: u64, taken_ns: u64) {
         let ready_ns = if idle_since_ns <= due.due_ns { taken_ns } else { due.issued_ns };
-        let mut lateness = self.lateness.lock().unwrap_or_else(PoisonError::into_inner);
-        add(&mut lateness, ready_ns.saturating_sub(due.due_ns));
+        let late_ns = ready_ns.saturating_sub(due.due_ns);
+        add(&mut self.lateness.lock().unwrap_or_else(PoisonError::into_inner), late_ns);
+        self.pulse.late(late_ns);
     }
 
     fn leave_over(&self, due: Due, why: &str) {
@@ -191,6 +213,8 @@ impl Load {
             op_timeout: plan.op_timeout,
             deadlines: Deadlines { connect: deadlines.connect.min(plan.op_timeout), login: deadlines.login.min(plan.op_timeout) },
             connected: AtomicUsize::new(0),
+            arrived: Notify::new(),
+            clients,
             closing: CancellationToken::new(),
             cutoff: CancellationToken::new(),
             clock,
@@ -198,6 +222,7 @@ impl Load {
             issued: 0.into(),
             not_sent: 0.into(),
             lateness: Mutex::new(new_histogram()),
+            pulse: Pulse::new(clock),
             leftovers: Mutex::new((sink.next_process(), Draws::new(seed, u64::MAX))),
             stopped: AtomicBool::new(false),
             sink,
@@ -217,7 +242,13 @@ impl Load {
             }
             Pace::Closed => None,
         };
-        Ok(Load { hall, schedule, clients: Some(clients), clients_ended: Some(clients_ended), cpu_at_start_ns: process_cpu_ns() })
+        Ok(Load {
+            hall,
+            schedule,
+            clients: Some(clients),
+            clients_ended: Some(clients_ended),
+            cpu_at_start_ns: cpu_ns(ClockId::ProcessCPUTime),
+        })
     }
 
     /// How far it is, now.
@@ -227,17 +258,34 @@ impl Load {
             due: self.hall.issued.load(Ordering::Relaxed),
             counts,
             waiting: self.hall.queue.len() as u64,
-            connected: self.hall.connected.load(Ordering::Relaxed) as u64,
+            connected: self.hall.connected() as u64,
             last_ok_ns: self.hall.sink.last_ok_ns(),
             first_error_ns: self.hall.sink.first_error_ns(),
         }
+    }
+
+    /// Waits until every client holds a session.
+    pub async fn all_connected(&self) {
+        loop {
+            // Listening begins before the look, so that no client between the two is missed.
+            let next = self.hall.arrived.notified();
+            if self.hall.connected() >= self.hall.clients {
+                return;
+            }
+            next.await;
+        }
+    }
+
+    /// How the harness itself did since the start, or since this was last asked.
+    pub fn take_vitals(&self) -> Vitals {
+        self.hall.pulse.take()
     }
 
     /// Issues nothing more, lets ops in flight end within the limit and records the rest as unknown. Ops that still waited for a client are recorded as
     /// not sent.
     pub async fn stop(mut self, within: Duration) -> LoadSummary {
         self.close();
-        let cpu_ns = process_cpu_ns().saturating_sub(self.cpu_at_start_ns);
+        let cpu_ns = cpu_ns(ClockId::ProcessCPUTime).saturating_sub(self.cpu_at_start_ns);
         if let Some(mut ended) = self.clients_ended.take()
             && tokio::time::timeout(within, &mut ended).await.is_err()
         {
@@ -282,7 +330,10 @@ async fn run_clients(hall: &Arc<Hall>, clients: usize, seed: u64) {
     for number in 0..clients {
         running.spawn(Client::new(Arc::clone(hall), seed, number as u64).run());
     }
-    while running.join_next().await.is_some() {}
+    tokio::select! {
+        () = async { while running.join_next().await.is_some() {} } => {}
+        () = hall.pulse.beat() => {}
+    }
 }
 
 #[expect(
@@ -292,10 +343,4 @@ async fn run_clients(hall: &Arc<Hall>, clients: usize, seed: u64) {
 )]
 fn queue_capacity(clients: usize, per_second: f64) -> usize {
     ((per_second * QUEUE_S).ceil() as usize).max(clients.saturating_mul(QUEUE_PER_CLIENT)).min(QUEUE_MAX)
-}
-
-/// CPU time of this process so far, all threads together.
-fn process_cpu_ns() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

@@ -20,6 +20,7 @@ mod queue;
 mod register;
 mod schedule;
 mod transaction;
+mod vitals;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub use load::{Load, LoadSummary, Progress, WORKLOAD_FS};
 pub use prepare::{DATABASE, prepare, sentinel_read, sentinel_write};
 pub use prober::Prober;
 pub use register::{OPENING_CONTENT, REGISTERS, Register};
+pub use vitals::Vitals;
 
 /// How an op ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ledger;
 use super::probe_state::ProbeState;
-use crate::measure::{Clock, OpSink};
+use crate::measure::{Clock, OpSink, PROBE_PACE};
 use crate::model::{EventKind, F, OpType, ProbeStage, ProcessId};
 use crate::sql::{Dialed, SqlError, Stage, Target};
 
@@ -22,7 +22,7 @@ const CALM: Duration = Duration::from_millis(250);
 const ALERT: Duration = Duration::from_millis(10);
 /// Between attempts while there is no commit. Half of what recovery may go unseen, since an attempt takes its time too and a timer is late by a
 /// millisecond; a refused one costs next to nothing.
-const OUTAGE: Duration = Duration::from_millis(5);
+const OUTAGE: Duration = PROBE_PACE;
 /// How long all must be well before the prober is calm again.
 const SETTLE_NS: u64 = 5_000_000_000;
 

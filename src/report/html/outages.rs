@@ -6,7 +6,7 @@ use super::markup::Text;
 use crate::measure::median;
 use crate::model::Millis;
 use crate::report::judge::Judged;
-use crate::report::model::{EpisodeReport, Report};
+use crate::report::model::{EpisodeReport, PhaseReport, Report};
 use crate::report::terminal::PHASES;
 
 /// How many outages are drawn before the rest is folded away.
@@ -134,7 +134,8 @@ fn fall(page: &mut String, episode: &EpisodeReport, longest_ms: f64) {
     );
     if longest_ms > 0.0 {
         for phase in episode.phases.iter().filter(|phase| phase.duration_ms.0 > 0.0) {
-            let source = format!(", seen by {}", phase.source);
+            let unsure = phase.uncertainty_ms.filter(|ms| ms.0 > 0.0).map_or(String::new(), |ms| format!(", up to {ms} before"));
+            let source = format!(", seen by {}{unsure}", phase.source);
             segment(page, &phase.name, phase.duration_ms.0, longest_ms, &source);
         }
     }
@@ -153,24 +154,28 @@ fn phase_table(page: &mut String, report: &Report) {
         "<details><summary>Phases in figures</summary><div class=\"scroll\"><table><caption>Contiguous, from the last commit before the outage to \
          the first after it; the phases of one outage sum exactly to it.</caption><thead><tr><th scope=\"col\">phase ends with</th>\
          <th scope=\"col\" class=\"n\">n</th><th scope=\"col\" class=\"n\">median</th><th scope=\"col\" class=\"n\">shortest</th>\
-         <th scope=\"col\" class=\"n\">longest</th><th scope=\"col\" class=\"n\">share</th><th scope=\"col\">seen by</th></tr></thead><tbody>",
+         <th scope=\"col\" class=\"n\">longest</th><th scope=\"col\" class=\"n\">share</th><th scope=\"col\" class=\"n\">seen late by up to</th>\
+         <th scope=\"col\">seen by</th></tr></thead><tbody>",
     );
     for (name, _, words) in PHASES {
         let times = durations(report, name);
         let (Some(first), Some(last)) = (times.first(), times.last()) else { continue };
         let phases = report.episodes.iter().flat_map(|episode| &episode.phases);
-        let mut sources: Vec<&str> = phases.filter(|phase| phase.name == name).map(|phase| phase.source.as_str()).collect();
+        let of_name: Vec<&PhaseReport> = phases.filter(|phase| phase.name == name).collect();
+        let unsure = of_name.iter().filter_map(|phase| phase.uncertainty_ms).max_by(|a, b| a.0.total_cmp(&b.0));
+        let mut sources: Vec<&str> = of_name.iter().map(|phase| phase.source.as_str()).collect();
         sources.sort_unstable();
         sources.dedup();
         let _ = write!(
             page,
             "<tr><th scope=\"row\">{words}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{:.1} %</td><td>{}</td></tr>",
+             <td class=\"n\">{:.1} %</td><td class=\"n\">{}</td><td>{}</td></tr>",
             times.len(),
             Millis(median(&times)),
             Millis(*first),
             Millis(*last),
             times.iter().sum::<f64>() / total * 100.0,
+            unsure.map_or("not known".to_owned(), |ms| ms.to_string()),
             Text(&sources.join(", "))
         );
     }

@@ -29,6 +29,7 @@ pub(super) fn latency(page: &mut String, judged: &Judged) {
     }
     steps(page, &judged.report);
     figures(page, &judged.report);
+    by_op(page, &judged.report);
     page.push_str("</div>\n");
 }
 
@@ -132,12 +133,16 @@ fn steps(page: &mut String, report: &Report) {
     page.push_str("</tbody></table></div>");
 }
 
+/// What every table of times tells.
+const COLUMNS: &str = "<th scope=\"col\" class=\"n\">n</th><th scope=\"col\" class=\"n\">never ended</th><th scope=\"col\" class=\"n\">p50</th>\
+     <th scope=\"col\" class=\"n\">p90</th><th scope=\"col\" class=\"n\">p99</th><th scope=\"col\" class=\"n\">p99.9</th>\
+     <th scope=\"col\" class=\"n\">longest</th>";
+
 fn figures(page: &mut String, report: &Report) {
-    page.push_str(
+    let _ = write!(
+        page,
         "<div class=\"scroll\"><table><caption>Response time counts from when an op was due (open loop, so that a stall counts for every op that it \
-         held up), service time from when it was sent.</caption><thead><tr><th scope=\"col\">what</th><th scope=\"col\" class=\"n\">n</th>\
-         <th scope=\"col\" class=\"n\">never ended</th><th scope=\"col\" class=\"n\">p50</th><th scope=\"col\" class=\"n\">p90</th>\
-         <th scope=\"col\" class=\"n\">p99</th><th scope=\"col\" class=\"n\">p99.9</th><th scope=\"col\" class=\"n\">longest</th></tr></thead><tbody>",
+         held up), service time from when it was sent.</caption><thead><tr><th scope=\"col\">what</th>{COLUMNS}</tr></thead><tbody>"
     );
     let latency = &report.latency;
     for stage in Stage::ALL {
@@ -163,6 +168,22 @@ fn figures(page: &mut String, report: &Report) {
             schedule.cpu_per_op_us
         );
     }
+}
+
+/// Every kind of op by stage and outcome.
+fn by_op(page: &mut String, report: &Report) {
+    if report.latency_by_op.is_empty() {
+        return;
+    }
+    let _ = write!(
+        page,
+        "<details><summary>By kind of op, stage of the run and outcome</summary><div class=\"scroll\"><table><caption>Response time.</caption>\
+         <thead><tr><th scope=\"col\">what</th>{COLUMNS}</tr></thead><tbody>"
+    );
+    for times in &report.latency_by_op {
+        row(page, &format!("{}, {}: {}", times.f, times.stage.title(), times.outcome.word()), &times.response);
+    }
+    page.push_str("</tbody></table></div></details>");
 }
 
 fn row(page: &mut String, what: &str, times: &Summary) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::markup::{Text, check_word, claim_word, count, outcome_word, plain_list};
-use crate::measure::median;
+use crate::measure::{median, percent};
 use crate::model::{Millis, Outcome, Provider};
 use crate::report::judge::Judged;
 use crate::report::model::{CheckReport, Example, Report};
@@ -51,6 +51,7 @@ pub(super) fn head(page: &mut String, judged: &Judged) {
     cut_off(page, report);
     longest_phase(page, report);
     response(page, report);
+    served(page, report);
     page.push_str("</dl>\n");
     for item in report.leaks() {
         let _ = write!(
@@ -112,6 +113,13 @@ fn response(page: &mut String, report: &Report) {
         (all.p99_ms, format!("n = {}", count(all.count)))
     };
     tile(page, "Response time, p99", &value.to_string(), &aside, false);
+}
+
+fn served(page: &mut String, report: &Report) {
+    if let Some(availability) = &report.availability {
+        let aside = format!("no outage for {} of the time; Apdex {:.3} at 100 ms", percent(availability.time_ratio), availability.apdex);
+        tile(page, "Ops answered", &percent(availability.ops_ratio), &aside, false);
+    }
 }
 
 pub(super) fn claims(page: &mut String, judged: &Judged) {
@@ -265,12 +273,16 @@ pub(super) fn environment(page: &mut String, judged: &Judged) {
     let report = &judged.report;
     let run = &report.run;
     let commit = if run.harness.commit.is_empty() { String::new() } else { format!(" ({})", run.harness.commit) };
-    let facts: [(&str, String); 10] = [
+    let clock = run.clock.map_or("not compared".to_owned(), |clock| {
+        format!("{:+.1} ms to ours, within {} (round trip {})", clock.offset_ms, clock.within_ms, clock.round_trip_ms)
+    });
+    let facts: [(&str, String); 11] = [
         ("run", run.id.clone()),
         ("experiment hash", run.experiment_hash.clone()),
         ("seed", run.seed.to_string()),
         ("started", run.started_at.clone()),
         ("provider", format!("{} {}", run.provider.word(), run.cluster)),
+        ("the cluster's clock", clock),
         ("namespace", run.namespace.clone()),
         ("Kubernetes", run.kubernetes_version.clone().unwrap_or_else(|| "not asked".to_owned())),
         ("engine", format!("{} {}", run.engine.name, run.engine.version)),

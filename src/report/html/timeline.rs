@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
+use super::heat::heat;
 use super::markup::{Text, script_json};
 use super::plot::{self, HEIGHT, LogScale};
 use crate::measure::{Bin, ERROR_KINDS, Series};
@@ -17,8 +18,8 @@ const NAMED_FAULTS_MAX: usize = 12;
 const POD_LANES_MAX: usize = 6;
 
 /// The axis that all rows share.
-struct Axis {
-    span_ms: f64,
+pub(super) struct Axis {
+    pub(super) span_ms: f64,
 }
 
 /// A colour, and how high it reaches in an interval.
@@ -88,7 +89,7 @@ fn middle_ms(series: &Series, at: usize) -> f64 {
     (as_f64(at as u64) + 0.5) * Millis::from_ns(series.bin_ns).0
 }
 
-fn open_plot(page: &mut String, title: &str, legend: &[(&str, &str)], about: &str, size: &str, axis: &Axis) {
+pub(super) fn open_plot(page: &mut String, title: &str, legend: &[(&str, &str)], about: &str, size: &str, axis: &Axis) {
     let _ = write!(page, "<div class=\"row\"><h3>{title}</h3>");
     plot::legend(page, legend);
     let _ = write!(
@@ -183,6 +184,7 @@ fn response(page: &mut String, series: &Series, axis: &Axis) {
     page.push_str("</svg>");
     plot::labels(page, &ticks);
     page.push_str("</div></div>\n");
+    heat(page, series, scale, axis);
 }
 
 /// As people read it.
