@@ -2,13 +2,17 @@
 //! publishes them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kube::config::KubeConfigOptions;
 use serde::Deserialize;
 
-use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction, Program, docker_node, maker::Maker};
+use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction, Program, docker_node, maker::Maker, node_ready};
 use crate::model::Provider;
+
+/// How long the nodes may take to be ready after the control plane is: each starts its part of the network, perhaps with an image that is pulled.
+const NODES_READY_WITHIN: Duration = Duration::from_secs(180);
 
 /// A kind or k3d cluster, which stands or can be made.
 #[derive(Debug)]
@@ -157,7 +161,11 @@ impl ClusterProvider for KindProvider {
     }
 
     fn create(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
-        Box::pin(self.maker.create(&self.name))
+        Box::pin(async {
+            self.maker.create(&self.name).await?;
+            let client = super::client(self.maker.config(&self.name).await?)?;
+            node_ready::until_ready(&client, &self.nodes().await?, NODES_READY_WITHIN).await
+        })
     }
 
     fn delete(&self) -> BoxFuture<'_, Result<(), ClusterError>> {

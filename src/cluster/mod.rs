@@ -9,6 +9,7 @@ mod docker_node;
 mod kind;
 mod maker;
 mod node_action;
+mod node_ready;
 mod permission;
 mod program;
 mod requests;

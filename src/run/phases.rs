@@ -24,7 +24,8 @@ use crate::sql;
 use crate::target::{self, Manifests, Names, Profile, Watch};
 use crate::workload::{self, Load, Prober, WORKLOAD_FS};
 
-const PREFLIGHT_WITHIN: Duration = Duration::from_secs(600);
+/// A cluster may have to be made, and the stand-in engine to be built.
+const PREFLIGHT_WITHIN: Duration = Duration::from_secs(900);
 const STEADY_WITHIN: Duration = Duration::from_secs(60);
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(600);
 const NAMESPACE_STEP: &str = "namespace";
