@@ -147,6 +147,7 @@ fn plan() -> Plan {
         cluster: None,
         target: TargetPlan {
             engine: Engine::TdsSqlite,
+            existing: None,
             image: None,
             controller: Controller::Deployment,
             storage: Storage { size: "1Gi".to_owned(), access_mode: AccessMode::ReadWriteOnce, class: None },
@@ -174,6 +175,7 @@ fn plan() -> Plan {
         },
         abort_when_outage: None,
         blast_radius: BlastRadius::default(),
+        node_access: None,
         seed: None,
         duration: Duration::from_secs(1),
         cold_read: false,

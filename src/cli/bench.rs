@@ -10,7 +10,8 @@ use crate::model::{parse_duration, parse_rate};
 use crate::report;
 use crate::run::{self, Benched, Question};
 
-use super::run::{REPORTS, cancel_on_signal, exit_of_error, live, meant, tell_error, tell_left};
+use super::meant::meant;
+use super::run::{REPORTS, cancel_on_signal, exit_of_error, live, tell_error, tell_left};
 use super::{CommandResult, Exit, Failure, Job, Output, OverrideArgs, Streams, write_json};
 
 /// The shortest step: in less, neither a percentile nor a backlog means anything.
@@ -79,7 +80,7 @@ impl Bench {
         if self.step_for < STEP_MIN {
             return Err(Failure::new(Exit::Usage, "--step-for is too short, expected 1s at the least"));
         }
-        meant(plan.cluster.as_ref().unwrap_or(&ClusterRef::Sandbox(None)), self.yes_i_mean.as_deref())?;
+        meant(plan.cluster.as_ref(), self.yes_i_mean.as_deref())?;
         Ok(plan)
     }
 

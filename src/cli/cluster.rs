@@ -47,7 +47,7 @@ impl Cluster {
                 format!("the cluster of the context `{context}` is somebody else's: it is neither started nor ended by chaos"),
             )),
             reference => {
-                let provider = cluster::provider(&reference).map_err(|error| unavailable(&error))?;
+                let provider = cluster::provider(&reference, None).map_err(|error| unavailable(&error))?;
                 self.made(provider.as_ref(), streams).await.unwrap_or_else(|error| Err(unavailable(&error)))
             }
         }

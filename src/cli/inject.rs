@@ -9,8 +9,9 @@ use crate::experiment::{self, BlastRadius, ClusterRef, ExistingTarget, FaultSpec
 use crate::model::{format_duration, parse_duration};
 use crate::run::{self, InjectOptions, Injected};
 
+use super::meant::meant;
 use super::overrides::words;
-use super::run::{REPORTS, cancel_on_signal, exit_of_error, meant, tell_error};
+use super::run::{REPORTS, cancel_on_signal, exit_of_error, tell_error};
 use super::{CommandResult, Exit, Failure, Job, Output, Streams, write_json};
 
 /// Injects one fault into a database that stands already.
@@ -49,6 +50,9 @@ pub(super) struct Inject {
     /// The control-plane node that may be hit all the same.
     #[arg(long, value_name = "NODE")]
     control_plane_node: Option<String>,
+    /// With --cluster context:NAME: the image of a privileged pod that reaches the node for faults that need it, any with a `chroot`.
+    #[arg(long, value_name = "IMAGE")]
+    node_access: Option<String>,
     /// How long recovery is awaited.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     recover_within: Duration,
@@ -58,7 +62,7 @@ pub(super) struct Inject {
     /// The folder that gets a folder with the journal.
     #[arg(long, value_name = "DIR", default_value = REPORTS)]
     reports: PathBuf,
-    /// Say that you mean this context of your kubeconfig; needed for `--cluster context:NAME`.
+    /// Say that you mean this context of your kubeconfig; needed for `--cluster context:NAME`, unless its name is typed on a terminal.
     #[arg(long, value_name = "CONTEXT")]
     yes_i_mean: Option<String>,
     /// The form of the result on stdout.
@@ -96,7 +100,7 @@ impl Inject {
         } else {
             Ok(())
         };
-        match spec.and_then(|spec| standing.and_then(|()| meant(&self.cluster, self.yes_i_mean.as_deref())).map(|()| spec)) {
+        match spec.and_then(|spec| standing.and_then(|()| meant([&self.cluster], self.yes_i_mean.as_deref())).map(|()| spec)) {
             Ok(spec) => Job::Later(Box::pin(self.run(spec, streams))),
             Err(failure) => Job::Done(Err(failure)),
         }
@@ -121,6 +125,7 @@ impl Inject {
                 control_plane_node: self.control_plane_node.clone(),
             },
             tls: self.tls,
+            node_access: self.node_access.clone(),
             recover_within: self.recover_within,
             heal: !self.no_heal,
         };

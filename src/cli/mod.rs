@@ -24,6 +24,7 @@ mod image;
 mod init;
 mod inject;
 mod list;
+mod meant;
 mod metrics;
 mod overrides;
 mod plan;

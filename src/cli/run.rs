@@ -11,6 +11,7 @@ use crate::model::{EventSink, LeakItem};
 use crate::report::{self, Entry, Live};
 use crate::run::{self, Finished, Keep, Options, RunError};
 
+use super::meant::meant;
 use super::metrics::{Shared, serve};
 use super::{CommandResult, Exit, Failure, Job, Output, OverrideArgs, Streams};
 
@@ -41,7 +42,7 @@ pub(super) struct Run {
     /// Leave the target of a run that does not pass in the cluster, for a look.
     #[arg(long)]
     keep_on_failure: bool,
-    /// Say that you mean this context of your kubeconfig; needed for `--cluster context:NAME`.
+    /// Say that you mean this context of your kubeconfig; needed for `--cluster context:NAME`, unless its name is typed on a terminal.
     #[arg(long, value_name = "CONTEXT")]
     yes_i_mean: Option<String>,
     /// The form of the result on stdout.
@@ -69,6 +70,9 @@ impl Run {
         }
         if !wrong.is_empty() {
             return Job::Done(Err(Failure::new(Exit::Usage, wrong)));
+        }
+        if let Err(failure) = meant(plans.iter().filter_map(|plan| plan.cluster.as_ref()), self.yes_i_mean.as_deref()) {
+            return Job::Done(Err(failure));
         }
         Job::Later(Box::pin(self.run(plans, streams)))
     }
@@ -132,7 +136,6 @@ impl Run {
         streams: &mut Streams<'_>,
     ) -> Result<(Exit, Entry), Failure> {
         let cluster = plan.cluster.clone().unwrap_or(ClusterRef::Sandbox(None));
-        meant(&cluster, self.yes_i_mean.as_deref())?;
         let keep = match (self.keep, self.keep_on_failure) {
             (true, _) => Keep::Always,
             (_, true) => Keep::OnFailure,
@@ -208,17 +211,6 @@ fn files_of(named: &[PathBuf], wrong: &mut String) -> Vec<PathBuf> {
         files.append(&mut found);
     }
     files
-}
-
-/// A context may be anybody's cluster, so it must be named twice.
-pub(super) fn meant(cluster: &ClusterRef, yes_i_mean: Option<&str>) -> Result<(), Failure> {
-    match cluster {
-        ClusterRef::Context(context) if yes_i_mean != Some(context) => Err(Failure::new(
-            Exit::Usage,
-            format!("this would inject faults into the cluster of the context `{context}`; say so: --yes-i-mean {context}"),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Who shows progress on stderr.

@@ -5,19 +5,21 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 use kube::config::KubeConfigOptions;
 
-use super::{ClusterError, ClusterProvider, Entrance, ImageNeed, Typed};
+use super::node_action::unsupported;
+use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAccess, NodeAction, Typed, node_pod};
 use crate::model::Provider;
 
 /// A context of the kubeconfig.
 #[derive(Debug)]
 pub struct ContextProvider {
     name: String,
+    node_access: Option<NodeAccess>,
 }
 
 impl ContextProvider {
     /// The context of that name; nothing is asked yet.
-    pub fn new(name: String) -> Self {
-        ContextProvider { name }
+    pub fn new(name: String, node_access: Option<NodeAccess>) -> Self {
+        ContextProvider { name, node_access }
     }
 }
 
@@ -69,6 +71,23 @@ impl ClusterProvider for ContextProvider {
     /// The nodes of a foreign cluster pull images themselves; an image that only exists as an archive must have been put there by its owner.
     fn ensure_image<'a>(&'a self, _image: &'a ImageNeed) -> BoxFuture<'a, Result<(), ClusterError>> {
         Box::pin(async { Ok(()) })
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        self.node_access.as_ref().map_or(&[], |_| node_pod::CAPABILITIES)
+    }
+
+    fn act<'a>(&'a self, client: &'a kube::Client, node: &'a str, action: &'a NodeAction) -> BoxFuture<'a, Result<String, ClusterError>> {
+        Box::pin(async move {
+            match &self.node_access {
+                Some(access) => access.act(client, node, action).await,
+                None => Err(unsupported(action.needs())),
+            }
+        })
+    }
+
+    fn node_access(&self) -> Option<&NodeAccess> {
+        self.node_access.as_ref()
     }
 
     fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>> {

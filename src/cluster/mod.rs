@@ -9,7 +9,9 @@ mod docker_node;
 mod kind;
 mod maker;
 mod node_action;
+mod node_pod;
 mod node_ready;
+mod node_script;
 mod permission;
 mod program;
 mod requests;
@@ -32,7 +34,8 @@ pub use context::ContextProvider;
 pub use crash_point::{CRASH_AT, crash_point};
 pub use kind::KindProvider;
 pub use maker::NODE_IMAGE;
-pub use node_action::{Capability, NodeAction, Signal};
+pub use node_action::{CAPABLE, Capability, NodeAction, Signal};
+pub use node_pod::{NODE_ACCESS_PERMISSIONS, NodeAccess};
 pub use permission::{Permission, Permissions};
 pub use program::{Program, ProgramError};
 pub use sandbox::{SandboxProvider, Standing, StandingState};
@@ -80,6 +83,18 @@ pub enum ClusterError {
         /// Why.
         why: String,
     },
+    /// A pod that was to do something on a node did not.
+    #[error("a pod on node {node} with image {image} did not do what it was made for: {state}; it said: {said}")]
+    NodePod {
+        /// Which node.
+        node: String,
+        /// The pod's image.
+        image: String,
+        /// The state in which it was last seen.
+        state: String,
+        /// What it wrote.
+        said: String,
+    },
     /// The provider cannot do what was asked.
     #[error("{what}")]
     Unsupported {
@@ -96,6 +111,9 @@ impl ClusterError {
         match self {
             ClusterError::Missing { hint, .. } | ClusterError::NotMade { hint, .. } | ClusterError::Unsupported { hint, .. } => Some(hint),
             ClusterError::Program(error) => error.hint(),
+            ClusterError::NodePod { .. } => Some(
+                "nodeAccess.image must have a `chroot` and be on the node or be pulled there; the node itself must have `sh`, `grep` and `awk`",
+            ),
             ClusterError::Sandbox { .. } => Some("`chaos doctor` says what the sandbox needs"),
             _ => None,
         }
@@ -134,6 +152,9 @@ pub struct ClusterRecord {
     pub provider: Provider,
     /// Which one of those.
     pub name: String,
+    /// How its nodes are reached, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_access: Option<NodeAccess>,
 }
 
 /// Where a cluster comes from.
@@ -184,6 +205,11 @@ pub trait ClusterProvider: Send + Sync {
         Box::pin(async { Err(unsupported(action.needs())) })
     }
 
+    /// How nodes are reached by pods, where that is how.
+    fn node_access(&self) -> Option<&NodeAccess> {
+        None
+    }
+
     /// Ends what [`ClusterProvider::connect`] started, and nothing else.
     fn disconnect(&self) -> BoxFuture<'_, Result<(), ClusterError>>;
 }
@@ -195,32 +221,43 @@ fn not_ours() -> ClusterError {
     }
 }
 
-/// The provider for a reference. Nothing is started or asked yet.
-pub fn provider(reference: &ClusterRef) -> Result<Arc<dyn ClusterProvider>, ClusterError> {
+/// What a journal keeps of a provider.
+pub fn record(provider: &dyn ClusterProvider) -> ClusterRecord {
+    ClusterRecord { provider: provider.provider(), name: provider.name().to_owned(), node_access: provider.node_access().cloned() }
+}
+
+/// The provider for a reference. Nothing is started or asked yet. `node_access` tells how the nodes of a context are reached; the others know by themselves.
+pub fn provider(reference: &ClusterRef, node_access: Option<NodeAccess>) -> Result<Arc<dyn ClusterProvider>, ClusterError> {
     Ok(match reference {
         ClusterRef::Sandbox(name) => Arc::new(SandboxProvider::new(name.clone())),
         ClusterRef::Kind(name) => Arc::new(KindProvider::new(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
-        ClusterRef::Context(name) => Arc::new(ContextProvider::new(name.clone())),
+        ClusterRef::Context(name) => Arc::new(ContextProvider::new(name.clone(), node_access)),
         ClusterRef::K3d(name) => Arc::new(KindProvider::k3d(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
     })
 }
 
 /// What each kind of provider can do to nodes and containers.
-pub fn capabilities() -> [(&'static str, &'static [Capability]); 3] {
-    let context = ContextProvider::new(String::new());
+pub fn capabilities() -> [(&'static str, &'static [Capability]); 4] {
+    let context = ContextProvider::new(String::new(), None);
     let kind = KindProvider::new(String::new());
-    [("sandbox", SandboxProvider::new(None).capabilities()), ("kind", kind.capabilities()), ("context", context.capabilities())]
+    [
+        ("sandbox", SandboxProvider::new(None).capabilities()),
+        ("kind", kind.capabilities()),
+        ("context", context.capabilities()),
+        ("context with nodeAccess", node_pod::CAPABILITIES),
+    ]
 }
 
 /// The provider for what a journal recorded.
 pub fn provider_of_record(record: &ClusterRecord) -> Result<Arc<dyn ClusterProvider>, ClusterError> {
     let named = || Some(record.name.clone()).filter(|name| !name.is_empty());
-    provider(&match record.provider {
+    let reference = match record.provider {
         Provider::Sandbox => ClusterRef::Sandbox(named()),
         Provider::Kind => ClusterRef::Kind(named()),
         Provider::K3d => ClusterRef::K3d(named()),
         Provider::Context => ClusterRef::Context(record.name.clone()),
-    })
+    };
+    provider(&reference, record.node_access.clone())
 }
 
 /// A client that gives up on a silent API server instead of waiting for ever.

@@ -150,12 +150,12 @@ impl NodeAction {
     }
 }
 
+/// Where what a provider cannot do is possible.
+pub const CAPABLE: &str = "use a kind cluster, --cluster kind, or say with which image a pod may reach the nodes: nodeAccess: { image: … }";
+
 /// The refusal of a provider that has no way of doing something.
 pub(super) fn unsupported(capability: Capability) -> ClusterError {
-    ClusterError::Unsupported {
-        what: format!("this provider has no way of {}", capability.words()),
-        hint: "use a kind cluster: --cluster kind".to_owned(),
-    }
+    ClusterError::Unsupported { what: format!("this provider has no way of {}", capability.words()), hint: CAPABLE.to_owned() }
 }
 
 /// The runtime's own id of a container: what follows the scheme.

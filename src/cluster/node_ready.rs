@@ -129,11 +129,17 @@ mod tests {
     #[tokio::test]
     async fn a_wait_in_vain_says_which_node_and_why() {
         let client = server(
-            vec![node("cp", 1, Some(true), None), node("w", 2, Some(false), None), node("v", 3, Some(true), Some("node.kubernetes.io/not-ready"))],
+            vec![
+                node("cp", 1, Some(true), None),
+                node("w", 2, Some(false), None),
+                node("v", 3, Some(true), Some("node.kubernetes.io/not-ready")),
+            ],
             Vec::new(),
         );
         let error = until_ready(&client, &names(&["cp", "w", "v", "x"]), Duration::from_millis(500)).await.unwrap_err().to_string();
-        for part in ["w is not Ready: the network is not there yet", "v is tainted node.kubernetes.io/not-ready:NoSchedule", "x is not registered"] {
+        for part in
+            ["w is not Ready: the network is not there yet", "v is tainted node.kubernetes.io/not-ready:NoSchedule", "x is not registered"]
+        {
             assert!(error.contains(part), "{error}");
         }
         assert!(!error.contains("cp"), "{error}");

@@ -46,7 +46,9 @@ pub fn engines() -> Vec<Entry> {
             name: engine.id(),
             about: engine.meaning(),
             reach: match engine {
-                Engine::AzureSqlEdge | Engine::MssqlServer => "the engine itself, its recovery and its files on the claim",
+                Engine::AzureSqlEdge | Engine::MssqlServer | Engine::Existing => {
+                    "the engine itself, its recovery and its files on the claim"
+                }
                 Engine::TdsSqlite => "the cluster, the deployment and the harness; not SQL Server",
             },
         })

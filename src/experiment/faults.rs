@@ -6,7 +6,7 @@ use crate::model::{Claim, format_duration};
 
 use super::form::{Absent, Key, Kind, Section, Span};
 use super::mistake::At;
-use super::plan::{FaultSpec, Grace};
+use super::plan::{FaultSpec, Grace, Touch};
 use super::reader::{Fields, Log};
 use super::yaml::{Node, Value};
 
@@ -287,6 +287,19 @@ impl FaultSpec {
             FaultSpec::ScaleZero { .. } => "the controller of the pod",
             FaultSpec::NodeDrain | FaultSpec::NodeTaint | FaultSpec::NodeCordon { .. } => "the node that runs the pod",
             FaultSpec::NodeFreeze { .. } | FaultSpec::NodePowerOff { .. } | FaultSpec::KubeletStop { .. } => "the node that runs the pod",
+        }
+    }
+
+    /// What of a deployment it touches.
+    pub fn touch(&self) -> Touch {
+        match self {
+            FaultSpec::PodKill { .. } | FaultSpec::PodEvict => Touch::Pod,
+            FaultSpec::ContainerCrash | FaultSpec::ProcessCrash | FaultSpec::OomKill | FaultSpec::ProcessHang { .. } => Touch::Pod,
+            FaultSpec::RolloutRestart | FaultSpec::ScaleZero { .. } => Touch::Controller,
+            FaultSpec::DiskFull { .. } => Touch::Volume,
+            FaultSpec::ServiceCut { .. } => Touch::Network,
+            FaultSpec::NodeDrain | FaultSpec::NodeTaint | FaultSpec::NodeCordon { .. } => Touch::Node,
+            FaultSpec::NodeFreeze { .. } | FaultSpec::NodePowerOff { .. } | FaultSpec::KubeletStop { .. } => Touch::Node,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::faults::FAULTS;
 use super::names::Named;
-use super::plan::{AccessMode, Controller, Engine, Sabotage, Tls};
+use super::plan::{AccessMode, Controller, Engine, Sabotage, Tls, Touch};
 use crate::model::{Claim, Isolation};
 
 /// A mapping with a fixed set of keys.
@@ -165,6 +165,12 @@ pub(super) static EXPERIMENT: Section = Section {
         ),
         key("blastRadius", "What the faults may touch at the most.", Kind::Section(&BLAST_RADIUS), Absent::Nothing),
         key(
+            "nodeAccess",
+            "With cluster context:NAME: lets faults that need it make a privileged pod on a node, for as long as each takes.",
+            Kind::Section(&NODE_ACCESS),
+            Absent::Nothing,
+        ),
+        key(
             "duration",
             "How long the fault phase lasts at the least. Left out: 10 s after the last injection.",
             Kind::Duration(Span::Positive),
@@ -188,6 +194,7 @@ static TARGET: Section = Section {
             Kind::Choice(words::<Engine>),
             Absent::Mistake,
         ),
+        key("existing", "With the engine `existing`: the target that somebody else deployed.", Kind::Section(&EXISTING), Absent::Nothing),
         key("image", "The image, where it is not the engine's own.", Kind::Word, Absent::Nothing),
         key("controller", "What owns the pod.", Kind::Choice(words::<Controller>), Absent::Default("Deployment")),
         key("storage", "The PersistentVolumeClaim.", Kind::Section(&STORAGE), Absent::Nothing),
@@ -215,6 +222,23 @@ static TARGET: Section = Section {
             "sabotage",
             "A defect that the stand-in engine is told to have, for tests of the harness itself.",
             Kind::Choice(words::<Sabotage>),
+            Absent::Nothing,
+        ),
+    ],
+};
+
+static EXISTING: Section = Section {
+    doc: "A SQL Server that somebody else deployed. A database called chaos is created in it and dropped at the end; nothing else of it is deleted.",
+    keys: &[
+        key("namespace", "Where it is. With the engine `existing` it must be said.", Kind::ObjectName, Absent::Nothing),
+        key("service", "Its Service: the pods behind it are the target.", Kind::ObjectName, Absent::Default("mssql")),
+        key("secret", "The Secret with the login's password.", Kind::ObjectName, Absent::Default("mssql-sa")),
+        key("secretKey", "The key in that Secret.", Kind::Word, Absent::Default("password")),
+        key("user", "The login, which must be allowed to create a database.", Kind::Word, Absent::Default("sa")),
+        key(
+            "mayTouch",
+            "What the faults may touch; a fault that touches anything else is a mistake. Left out: the pod alone.",
+            Kind::Choices(words::<Touch>),
             Absent::Nothing,
         ),
     ],
@@ -356,6 +380,16 @@ static BLAST_RADIUS: Section = Section {
             Absent::Nothing,
         ),
     ],
+};
+
+static NODE_ACCESS: Section = Section {
+    doc: "How nodes are reached that are not containers of this machine.",
+    keys: &[key(
+        "image",
+        "The pod's image: any with a `chroot`, such as busybox, which the nodes have or can pull.",
+        Kind::Word,
+        Absent::Nothing,
+    )],
 };
 
 /// Where a key of that name belongs, for those who put it into the wrong section.

@@ -22,8 +22,8 @@ pub use mistake::{At, Mistake, Mistakes};
 pub use names::Named;
 pub use outline::{Created, Injection, Outline, cautions, outline};
 pub use plan::{
-    AccessMode, BlastRadius, ClusterRef, Controller, Engine, ExistingTarget, Expect, FaultSpec, Grace, Pace, Plan, PlannedFault,
-    ReconnectTarget, Sabotage, ServiceAccess, Step, Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
+    AccessMode, BlastRadius, ClusterRef, Controller, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Grace, Pace, Plan,
+    PlannedFault, ReconnectTarget, Sabotage, ServiceAccess, Step, Storage, TargetPlan, Tls, Touch, WorkloadKind, WorkloadPlan,
 };
 pub use resolve::fault_spec;
 pub use schema::schema;

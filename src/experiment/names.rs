@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::model::{Claim, Isolation};
 
-use super::plan::{AccessMode, ClusterRef, Controller, Engine, Sabotage, ServiceAccess, Tls, WorkloadKind};
+use super::plan::{AccessMode, ClusterRef, Controller, Engine, Sabotage, ServiceAccess, Tls, Touch, WorkloadKind};
 
 /// A choice that a file makes by a word.
 pub trait Named: Copy + Sized + 'static {
@@ -66,6 +66,15 @@ named!(Engine,
     AzureSqlEdge = "azure-sql-edge": "Azure SQL Edge, retired by its vendor on 2025-09-30; for those who still run it.",
     MssqlServer = "mssql-server": "SQL Server 2022 or later on Linux: what a new user should take.",
     TdsSqlite = "tds-sqlite": "The stand-in engine of this project, a TDS server over SQLite: proves the harness and the cluster, nothing about SQL Server.",
+    Existing = "existing": "A SQL Server that somebody else deployed, which `target.existing` names: only a database of the run's own is created in it.",
+);
+
+named!(Touch,
+    Pod = "pod": "Its pod, its container and their processes.",
+    Controller = "controller": "Its Deployment or StatefulSet: restarted, scaled to nothing and back.",
+    Volume = "volume": "Its volume: filled and emptied again.",
+    Network = "network": "The way to its pod: cut for a time.",
+    Node = "node": "The node that it runs on, with whatever else is there.",
 );
 
 named!(Controller,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::model::format_duration;
 
 use super::names::Named;
-use super::plan::{AccessMode, ClusterRef, Controller, Engine, FaultSpec, Grace, Plan, ServiceAccess};
+use super::plan::{AccessMode, ClusterRef, Controller, Engine, ExistingPlan, FaultSpec, Grace, Plan, ServiceAccess};
 use super::write::hash;
 
 /// What a run would create and touch.
@@ -116,16 +116,29 @@ fn in_words(spec: &FaultSpec) -> String {
     }
 }
 
-/// What happens to nodes, each kind of harm once.
+/// What happens to nodes, and to a target that somebody else deployed; each kind of harm once.
 fn touches(plan: &Plan) -> Vec<String> {
-    let mut touches: Vec<String> = plan
-        .faults
-        .iter()
-        .filter_map(|fault| Some(format!("{} by {}: {}", fault.spec.aim(), fault.spec.kind(), fault.spec.touches_node()?)))
-        .collect();
+    let of = |spec: &FaultSpec| match (spec.touches_node(), &plan.target.existing) {
+        (Some(harm), _) => Some(format!("{} by {}: {harm}", spec.aim(), spec.kind())),
+        (None, Some(existing)) => Some(format!("{} by {}", place_in(spec.aim(), existing), spec.kind())),
+        (None, None) => None,
+    };
+    let mut touches: Vec<String> = plan.faults.iter().filter_map(|fault| of(&fault.spec)).collect();
+    if let Some(existing) = plan.target.existing.as_ref().filter(|_| plan.cold_read) {
+        touches.push(format!("{} by coldRead: killed once more before the final read", place_in("the pod of the target", existing)));
+    }
+    if let (Some(image), Some(ClusterRef::Context(_))) = (&plan.node_access, &plan.cluster) {
+        touches.push(format!(
+            "the node that runs the pod by nodeAccess: a privileged pod with image {image} for each thing that is done there, in a namespace of its own"
+        ));
+    }
     touches.sort_unstable();
     touches.dedup();
     touches
+}
+
+fn place_in(aim: &str, existing: &ExistingPlan) -> String {
+    format!("{aim}, behind service/{} of namespace {},", existing.target.service, existing.target.namespace)
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -135,6 +148,13 @@ fn ms(duration: Duration) -> u64 {
 fn creates(plan: &Plan) -> Vec<Created> {
     let target = &plan.target;
     let created = |kind: &str, detail: String| Created { kind: kind.to_owned(), detail };
+    if let Some(ExistingPlan { target, .. }) = &target.existing {
+        let detail = format!(
+            "chaos, by the login {} on the server behind service/{} of namespace {}; refused where there is one of that name",
+            target.user, target.service, target.namespace
+        );
+        return vec![created("Database", detail)];
+    }
     let image = target.image.as_ref().map_or_else(|| format!("the image of {}", target.engine), |image| format!("image {image}"));
     vec![
         created("Namespace", format!("a new one for this run, its name begins with chaos-{}", plan.name)),
@@ -188,6 +208,14 @@ fn settings(plan: &Plan) -> BTreeMap<String, String> {
     if let Some(p99) = plan.expect.reconnect.p99 {
         settings.insert("expect.reconnect.p99".to_owned(), format_duration(p99));
     }
+    if let Some(ExistingPlan { target, may_touch }) = &plan.target.existing {
+        let may_touch: Vec<&str> = may_touch.iter().map(|touch| touch.id()).collect();
+        settings.insert("target.existing.secret".to_owned(), format!("{}, key {}", target.secret, target.secret_key));
+        settings.insert("target.existing.mayTouch".to_owned(), may_touch.join(", "));
+    }
+    if let Some(image) = &plan.node_access {
+        settings.insert("nodeAccess.image".to_owned(), image.clone());
+    }
     if plan.target.ignore_sigterm {
         settings.insert("target.ignoreSigterm".to_owned(), "true".to_owned());
     }
@@ -225,6 +253,9 @@ pub fn cautions(plan: &Plan) -> Vec<String> {
         );
     }
     match plan.target.engine {
+        Engine::Existing => {
+            cautions.push("the target is somebody else's: whoever uses it meets the same faults and the load beside them".to_owned());
+        }
         Engine::AzureSqlEdge => {
             cautions.push("Azure SQL Edge is retired since 2025-09-30: it gets no more fixes; mssql-server is its successor".to_owned())
         }
@@ -237,7 +268,8 @@ pub fn cautions(plan: &Plan) -> Vec<String> {
 
 /// Where controller, access mode and grace let two instances run on one claim at once.
 fn overlaps(plan: &Plan) -> Vec<String> {
-    if plan.target.storage.access_mode == AccessMode::ReadWriteOncePod {
+    // Of a target that exists neither controller nor access mode is known before the run.
+    if plan.target.storage.access_mode == AccessMode::ReadWriteOncePod || plan.target.existing.is_some() {
         return Vec::new();
     }
     let mut windows: Vec<Duration> = plan

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Claim, Isolation, Rate, format_duration};
 
 /// A validated experiment.
@@ -27,6 +29,8 @@ pub struct Plan {
     pub abort_when_outage: Option<Duration>,
     /// What the faults may touch at the most.
     pub blast_radius: BlastRadius,
+    /// The image of the pods through which nodes are reached that are not containers of this machine. `None`: they are not reached.
+    pub node_access: Option<String>,
     /// The seed of everything that is random. `None`: one is drawn and recorded.
     pub seed: Option<u64>,
     /// How long the fault phase lasts at the least, from its start: the last injection and the baseline window after it.
@@ -53,6 +57,8 @@ pub enum ClusterRef {
 pub struct TargetPlan {
     /// The SQL server under test.
     pub engine: Engine,
+    /// Where that stands already, with [`Engine::Existing`] and only then.
+    pub existing: Option<ExistingPlan>,
     /// The image, where it is not the engine's own.
     pub image: Option<String>,
     /// What owns the pod.
@@ -115,6 +121,8 @@ pub enum Engine {
     MssqlServer,
     /// The stand-in engine of this project.
     TdsSqlite,
+    /// A SQL Server that somebody else deployed.
+    Existing,
 }
 
 /// What owns the pod.
@@ -160,7 +168,8 @@ pub enum ServiceAccess {
 }
 
 /// Whether connections are encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Tls {
     /// Not at all.
     Off,
@@ -353,8 +362,32 @@ pub enum Grace {
     Of(Duration),
 }
 
-/// A SQL Server that somebody else deployed.
+/// A target that somebody else deployed, and what the faults may do to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingPlan {
+    /// The target.
+    pub target: ExistingTarget,
+    /// What the faults may touch.
+    pub may_touch: BTreeSet<Touch>,
+}
+
+/// What of a deployment a fault touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touch {
+    /// Its pod, its container, its processes.
+    Pod,
+    /// Its Deployment or StatefulSet.
+    Controller,
+    /// Its volume.
+    Volume,
+    /// The way to its pod.
+    Network,
+    /// The node that it runs on.
+    Node,
+}
+
+/// A SQL Server that somebody else deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExistingTarget {
     /// Where it is.
     pub namespace: String,

@@ -11,7 +11,8 @@ use super::form::{EXPERIMENT, INJECTIONS_MAX, SCHEDULE};
 use super::mistake::{At, Mistake};
 use super::names::Named;
 use super::plan::{
-    BlastRadius, Engine, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, WorkloadKind, WorkloadPlan,
+    BlastRadius, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Touch,
+    WorkloadKind, WorkloadPlan,
 };
 use super::reader::{Field, Fields, Log, nearest};
 use super::yaml::{Entry, Node, Value, join};
@@ -36,6 +37,10 @@ pub(super) fn plan(root: &Node, overrides: &Overrides) -> Result<Plan, Vec<Mista
     let workload = workload(&log, top.section("workload"));
     let (mut entries, faults_sound) = faults(&log, &top);
     let duration = duration(&log, &top, &entries);
+    let cold_read = top.switch("coldRead");
+    if let Some(existing) = &target.existing {
+        untouchable(&log, existing, &entries, &cold_read);
+    }
     let decidable: BTreeSet<Claim> = entries.iter().flat_map(|entry| entry.spec.decides()).collect();
     let expect = expect(&log, top.section("expect"), faults_sound.then_some(&decidable));
     let plan = Plan {
@@ -49,8 +54,9 @@ pub(super) fn plan(root: &Node, overrides: &Overrides) -> Result<Plan, Vec<Mista
         expect,
         abort_when_outage: top.maybe_outage("abortWhen").map(|limit| limit.value),
         blast_radius: blast_radius(top.section("blastRadius")),
+        node_access: node_access(&top),
         duration,
-        cold_read: top.switch("coldRead").value,
+        cold_read: cold_read.value,
     };
     top.close();
     let mistakes = log.into_list();
@@ -74,6 +80,7 @@ fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
     let storage = fields.section("storage");
     let plan = TargetPlan {
         engine: engine.unwrap_or(Engine::TdsSqlite),
+        existing: existing(log, fields, engine),
         image: fields.maybe_text("image").map(|image| image.value),
         controller: fields.choice("controller").value,
         storage: Storage {
@@ -110,6 +117,60 @@ fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
     plan
 }
 
+/// What is said of a target that somebody else deployed. What a deployment of ours would need has no meaning beside it.
+fn existing(log: &Log, fields: &Fields<'_>, engine: Option<Engine>) -> Option<ExistingPlan> {
+    let section = fields.section("existing");
+    let namespace = section.maybe_text("namespace");
+    let target = ExistingTarget {
+        namespace: namespace.as_ref().map(|namespace| namespace.value.clone()).unwrap_or_default(),
+        service: section.text("service").value,
+        secret: section.text("secret").value,
+        secret_key: section.text("secretKey").value,
+        user: section.text("user").value,
+    };
+    let may_touch = section.choices::<Touch>("mayTouch").map_or_else(|| BTreeSet::from([Touch::Pod]), |may| may.value);
+    let given = fields.entry("existing");
+    if given.is_some() && engine == Some(Engine::Existing) && namespace.is_none() {
+        section.missing("namespace", "the namespace of the target");
+    }
+    section.close();
+    if engine != Some(Engine::Existing) {
+        if let (Some(engine), Some(entry)) = (engine, given) {
+            log.note(
+                entry.key_at,
+                &join(fields.path(), "existing"),
+                format!("{engine} is deployed by the run, expected the engine {}", Engine::Existing),
+            );
+        }
+        return None;
+    }
+    if given.is_none() {
+        fields.missing("existing", "where the target stands, such as { namespace: sql, service: mssql, secret: mssql-sa }");
+    }
+    for key in ["image", "controller", "storage", "grace"] {
+        if let Some(entry) = fields.entry(key) {
+            let what = "has no effect on a target that somebody else deployed, expected it left out";
+            log.note(entry.key_at, &join(fields.path(), key), what);
+        }
+    }
+    Some(ExistingPlan { target, may_touch })
+}
+
+/// Notes each fault that touches of an existing target what it may not.
+fn untouchable(log: &Log, existing: &ExistingPlan, entries: &[FaultEntry], cold_read: &Field<bool>) {
+    for entry in entries {
+        let touch = entry.spec.touch();
+        if !existing.may_touch.contains(&touch) {
+            let what = format!("touches the target's {touch}, which target.existing.mayTouch does not list");
+            log.note(entry.place.0, &entry.place.1, what);
+        }
+    }
+    if cold_read.value && !existing.may_touch.contains(&Touch::Pod) {
+        let what = format!("kills the pod once more, and target.existing.mayTouch does not list {}, expected false", Touch::Pod);
+        log.note(cold_read.at, &cold_read.path, what);
+    }
+}
+
 fn workload(log: &Log, fields: Fields<'_>) -> WorkloadPlan {
     let mix_fields = fields.section("mix");
     let mut mix = BTreeMap::new();
@@ -141,6 +202,8 @@ fn workload(log: &Log, fields: Fields<'_>) -> WorkloadPlan {
 /// One item of `faults`, before it is expanded.
 struct FaultEntry {
     spec: FaultSpec,
+    /// Where the fault stands, and its path.
+    place: (At, String),
     at: Field<Duration>,
     /// False when `at` was left out or is mistaken.
     at_given: bool,
@@ -312,7 +375,17 @@ fn fault(log: &Log, item: &Node, path: &str, above: &Above) -> Option<FaultEntry
         None => Field { value: default_at, at: entry.key_at, path: path.to_owned(), sound: true },
     };
     let every = every.map_or(EVERY, |every| every.value);
-    Some(FaultEntry { spec, at, at_given, repeat: repeat.value, every, follows, jitter, recover_within })
+    Some(FaultEntry {
+        spec,
+        place: (entry.key_at, parameters_path),
+        at,
+        at_given,
+        repeat: repeat.value,
+        every,
+        follows,
+        jitter,
+        recover_within,
+    })
 }
 
 /// A fault by its word and its parameters, as a command line names them.
@@ -419,6 +492,16 @@ fn blast_radius(fields: Fields<'_>) -> BlastRadius {
     };
     fields.close();
     radius
+}
+
+fn node_access(top: &Fields<'_>) -> Option<String> {
+    let fields = top.section("nodeAccess");
+    let image = fields.maybe_text("image").map(|image| image.value);
+    if image.is_none() && top.entry("nodeAccess").is_some() {
+        fields.missing("image", "an image with a `chroot`, such as busybox:1");
+    }
+    fields.close();
+    image
 }
 
 /// Expands repeats and numbers the injections of each kind in their order: by time, and what follows an injection right behind it.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::model::format_duration;
 
 use super::names::Named;
-use super::plan::{Pace, Plan, Step};
+use super::plan::{ExistingPlan, Pace, Plan, Step, TargetPlan};
 
 /// Writes the plan so that reading it gives the same plan.
 pub fn to_yaml(plan: &Plan) -> String {
@@ -63,6 +63,21 @@ fn quote(text: &str) -> String {
     quoted
 }
 
+/// What is said of a target that the run deploys.
+fn deployment(target: &TargetPlan, to: &mut String) -> std::fmt::Result {
+    if let Some(image) = &target.image {
+        writeln!(to, "  image: {}", quote(image))?;
+    }
+    writeln!(to, "  controller: {}", target.controller)?;
+    writeln!(to, "  storage:")?;
+    writeln!(to, "    size: {}", target.storage.size)?;
+    writeln!(to, "    accessMode: {}", target.storage.access_mode)?;
+    if let Some(class) = &target.storage.class {
+        writeln!(to, "    class: {}", quote(class))?;
+    }
+    writeln!(to, "  grace: {}", format_duration(target.grace))
+}
+
 fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     writeln!(to, "name: {}", quote(&plan.name))?;
     if !plan.description.is_empty() {
@@ -77,21 +92,20 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     let target = &plan.target;
     writeln!(to, "target:")?;
     writeln!(to, "  engine: {}", target.engine)?;
-    if let Some(image) = &target.image {
-        writeln!(to, "  image: {}", quote(image))?;
+    if let Some(ExistingPlan { target, may_touch }) = &target.existing {
+        let may_touch: Vec<&str> = may_touch.iter().map(|touch| touch.id()).collect();
+        writeln!(to, "  existing:\n    namespace: {}\n    service: {}", quote(&target.namespace), quote(&target.service))?;
+        writeln!(to, "    secret: {}\n    secretKey: {}", quote(&target.secret), quote(&target.secret_key))?;
+        writeln!(to, "    user: {}\n    mayTouch: [{}]", quote(&target.user), may_touch.join(", "))?;
+    } else {
+        deployment(target, to)?;
     }
-    writeln!(to, "  controller: {}", target.controller)?;
-    writeln!(to, "  storage:")?;
-    writeln!(to, "    size: {}", target.storage.size)?;
-    writeln!(to, "    accessMode: {}", target.storage.access_mode)?;
-    if let Some(class) = &target.storage.class {
-        writeln!(to, "    class: {}", quote(class))?;
-    }
-    writeln!(to, "  grace: {}", format_duration(target.grace))?;
     writeln!(to, "  readyWithin: {}", format_duration(target.ready_within))?;
     writeln!(to, "  tls: {}", quote(target.tls.id()))?;
     writeln!(to, "  service: {}", quote(&target.service.to_string()))?;
-    writeln!(to, "  ignoreSigterm: {}", target.ignore_sigterm)?;
+    if target.existing.is_none() {
+        writeln!(to, "  ignoreSigterm: {}", target.ignore_sigterm)?;
+    }
     if let Some(sabotage) = target.sabotage {
         writeln!(to, "  sabotage: {sabotage}")?;
     }
@@ -139,6 +153,9 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     writeln!(to, "  maxUnavailableNodes: {}", plan.blast_radius.max_unavailable_nodes)?;
     if let Some(node) = &plan.blast_radius.control_plane_node {
         writeln!(to, "  controlPlaneNode: {}", quote(node))?;
+    }
+    if let Some(image) = &plan.node_access {
+        writeln!(to, "nodeAccess:\n  image: {}", quote(image))?;
     }
     writeln!(to, "duration: {}", format_duration(plan.duration))?;
     writeln!(to, "coldRead: {}", plan.cold_read)

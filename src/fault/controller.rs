@@ -1,13 +1,14 @@
 //! The Deployment or StatefulSet of the target's pod: what people change when they restart or scale a database.
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{FaultError, Site};
-use crate::cluster::{Permission, Typed};
+use crate::cluster::Permission;
 use crate::experiment;
 use crate::model::OwnerSeen;
+use crate::target::{self, TargetError};
 
 /// Says which run scaled a controller to nothing; without it the scale is somebody else's and stays.
 const ANNOTATION_SCALED_BY: &str = "chaos.sqledge.dev/scaled-by";
@@ -40,17 +41,12 @@ pub(super) struct Controller {
 impl Controller {
     /// The controller behind a pod's owner: a StatefulSet itself, or the Deployment of a ReplicaSet.
     pub async fn behind(site: &Site, owner: Option<&OwnerSeen>) -> Result<Self, FaultError> {
-        let owner = owner.ok_or_else(|| FaultError::NoTarget("the pod has no controller".to_owned()))?;
         let namespace = site.names.namespace.clone();
-        if owner.kind == "StatefulSet" {
-            return Ok(Controller { kind: owner.kind.clone(), namespace, name: owner.name.clone(), uid: owner.uid.clone() });
-        }
-        let set = Api::<Typed<ReplicaSet>>::namespaced(site.client.clone(), &namespace).get(&owner.name).await?;
-        let above = set.0.metadata.owner_references.into_iter().flatten().find(|above| above.controller == Some(true));
-        match above {
-            Some(above) if above.kind == "Deployment" => Ok(Controller { kind: above.kind, namespace, name: above.name, uid: above.uid }),
-            _ => Err(FaultError::NoTarget(format!("{} {} belongs to neither a Deployment nor a StatefulSet", owner.kind, owner.name))),
-        }
+        let found = target::controller_behind(&site.client, &namespace, owner).await.map_err(|error| match error {
+            TargetError::Api(error) => FaultError::Api(error),
+            error => FaultError::NoTarget(error.to_string()),
+        })?;
+        Ok(Controller { kind: found.kind, namespace, name: found.name, uid: found.uid })
     }
 
     fn api(&self, client: &kube::Client) -> Api<DynamicObject> {

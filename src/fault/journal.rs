@@ -9,9 +9,21 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ClusterRecord, crash_point};
+use crate::experiment::{ExistingTarget, Tls};
 
 /// The journal's file in a run's folder.
 pub const FILE: &str = "journal.jsonl";
+
+/// Where a database in somebody else's server is, and how to log in there; the password stays in its Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabasePlace {
+    /// The server.
+    pub target: ExistingTarget,
+    /// Where its Service is reached, where that was said.
+    pub address: Option<String>,
+    /// Whether its connections are encrypted.
+    pub tls: Tls,
+}
 
 /// How to undo one mutation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +36,11 @@ pub enum Undo {
     },
     /// Delete the whole cluster, which this run made.
     DeleteCluster,
+    /// Drop the run's database in a server that somebody else deployed, if it still carries the run's mark.
+    DropDatabase {
+        /// Where it is.
+        place: DatabasePlace,
+    },
     /// Remove the namespace, if it still carries the run's label.
     DeleteNamespace {
         /// Its name.
@@ -244,7 +261,7 @@ mod tests {
     use crate::model::Provider;
 
     fn begin() -> Entry {
-        Entry::Begin { run: "r".into(), cluster: ClusterRecord { provider: Provider::Kind, name: "rig".into() } }
+        Entry::Begin { run: "r".into(), cluster: ClusterRecord { provider: Provider::Kind, name: "rig".into(), node_access: None } }
     }
 
     #[test]

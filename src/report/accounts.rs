@@ -12,6 +12,7 @@ pub(super) fn engine_word(engine: Engine) -> &'static str {
         Engine::AzureSqlEdge => "azure-sql-edge",
         Engine::MssqlServer => "mssql-server",
         Engine::TdsSqlite => "tds-sqlite",
+        Engine::Existing => "existing",
     }
 }
 

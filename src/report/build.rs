@@ -34,6 +34,7 @@ pub(crate) fn plan(faults: usize) -> Plan {
         cluster: None,
         target: TargetPlan {
             engine: Engine::TdsSqlite,
+            existing: None,
             image: None,
             controller: Controller::Deployment,
             storage: Storage { size: "1Gi".to_owned(), access_mode: AccessMode::ReadWriteOnce, class: None },
@@ -70,6 +71,7 @@ pub(crate) fn plan(faults: usize) -> Plan {
         },
         abort_when_outage: None,
         blast_radius: BlastRadius::default(),
+        node_access: None,
         seed: Some(7),
         duration: Duration::from_secs(12),
         cold_read: true,

@@ -28,6 +28,9 @@ pub(super) fn limits(plan: &Plan, run: &RunReport, events: &[Event], faults: &[F
         Engine::AzureSqlEdge => {
             say("Azure SQL Edge was retired by its vendor on 2025-09-30 and gets no more fixes, whatever this run shows.")
         }
+        Engine::Existing => say(
+            "The database was deployed by somebody else. Who else used it while this ran, and what of that load the figures hold, is not known.",
+        ),
         Engine::MssqlServer => {}
     }
     if let Some(defect) = &plan.target.sabotage {

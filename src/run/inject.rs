@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{RunError, folder, preflight};
-use crate::cluster::{self, ClusterRecord};
+use super::{RunError, folder, node_access, preflight};
+use crate::cluster;
 use crate::experiment::{BlastRadius, ClusterRef, ExistingTarget, FaultSpec, Tls};
 use crate::fault::journal::{Entry, Journal};
 use crate::fault::{self, Fault, FaultError, Site};
@@ -31,6 +31,8 @@ pub struct InjectOptions {
     pub blast_radius: BlastRadius,
     /// Whether its connections are encrypted.
     pub tls: Tls,
+    /// The image of the pods through which the nodes of a context are reached.
+    pub node_access: Option<String>,
     /// How long recovery is awaited.
     pub recover_within: Duration,
     /// Whether it is healed in the end.
@@ -62,10 +64,11 @@ pub struct Injected {
 pub async fn inject(options: InjectOptions, cancel: CancellationToken) -> Result<Injected, RunError> {
     let began = Instant::now();
     let fault = fault::fault(&options.spec);
-    let provider = cluster::provider(&options.cluster)?;
+    let access = node_access::planned(&options.cluster, options.node_access.as_deref(), [&options.spec]);
+    let provider = cluster::provider(&options.cluster, access)?;
     preflight::capable(fault::refusals([(options.spec.kind(), &options.spec)], provider.capabilities()))?;
     let id = folder::run_id(&format!("inject-{}", options.spec.kind()), Timestamp::now());
-    let record = ClusterRecord { provider: provider.provider(), name: provider.name().to_owned() };
+    let record = cluster::record(provider.as_ref());
     // The disk and the cluster are waited for at the same time.
     let (reports, run) = (options.reports.clone(), id.clone());
     let journal = tokio::task::spawn_blocking(move || {
@@ -87,6 +90,9 @@ pub async fn inject(options: InjectOptions, cancel: CancellationToken) -> Result
             return Err(error);
         }
     };
+    if let Some(access) = site.provider.node_access() {
+        node_access::open(&site.client, &journal, access, &site.run).await?;
+    }
     let step = format!("{}-1", options.spec.kind());
     journal.intent(&step, &format!("{}/{} uid {}", target.kind, target.name, target.uid), fault.undo(&site, &target))?;
     let mut injected = Injected {
@@ -108,6 +114,9 @@ pub async fn inject(options: InjectOptions, cancel: CancellationToken) -> Result
     if options.heal || watched.is_err() {
         let detail = fault.heal(&site, &target).await?;
         journal.undone(&step, &detail)?;
+        if let Some(access) = site.provider.node_access() {
+            node_access::close(&site.client, &journal, access, &site.run).await?;
+        }
         journal.append(&Entry::Closed)?;
         injected.healed = Some(detail);
     }
@@ -136,8 +145,8 @@ async fn site(
     // A round trip is what this takes long for, so none waits for another that it does not need.
     let looked = async { Ok::<_, RunError>(target::look_into_pod(&client, &found).await?) };
     let serving = async { Ok(watch.until_serving(options.recover_within).await?) };
-    let ((names, pod_grace), _) = tokio::try_join!(looked, serving)?;
-    Ok(Site { client, names, watch, sql, provider, pod_grace, run })
+    let (looked, _) = tokio::try_join!(looked, serving)?;
+    Ok(Site { client, names: looked.names, watch, sql, provider, pod_grace: looked.grace, run })
 }
 
 /// The target of a fault that never asks the engine.

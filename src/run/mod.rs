@@ -4,10 +4,13 @@
 //! what it changed is undone, what it measured is judged, and what is left is said.
 
 mod bench;
+mod clean_up;
 mod clock;
+mod existing;
 mod faults;
 mod folder;
 mod inject;
+mod node_access;
 mod permissions;
 mod phases;
 mod preflight;

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::faults::ActiveFault;
 use super::preflight::{self, Ground};
 use super::timeline::Timeline;
-use super::{CLEAN_UP_WITHIN, Finished, Keep, Options, RunError, folder};
-use crate::cluster::{self, ClusterError, ClusterProvider, ClusterRecord, Entrance, Typed};
-use crate::experiment::{self, Named, Plan, ServiceAccess};
+use super::{Finished, Keep, Options, RunError, folder, node_access};
+use crate::cluster::{self, ClusterError, ClusterProvider, Entrance, Typed};
+use crate::experiment::{self, Controller, Named, Plan, ServiceAccess};
 use crate::fault::journal::{Entry, Journal, Undo};
-use crate::fault::{self, Fault, PodKill, Site};
+use crate::fault::{Fault, PodKill, Site};
 use crate::measure::{Clock, OpSink, Recorder};
 use crate::model::{EventKind, HarnessInfo, IdentityMoment, LeakItem, Outcome, Phase, RunInfo, Secret, TargetIdentity};
 use crate::report;
@@ -28,8 +28,10 @@ use crate::workload::{self, Load, Prober, WORKLOAD_FS};
 const PREFLIGHT_WITHIN: Duration = Duration::from_secs(900);
 const STEADY_WITHIN: Duration = Duration::from_secs(60);
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(600);
-const NAMESPACE_STEP: &str = "namespace";
-const CLUSTER_STEP: &str = "cluster";
+/// The journal's step for the namespace.
+pub(super) const NAMESPACE_STEP: &str = "namespace";
+/// The journal's step for a cluster that the run makes.
+pub(super) const CLUSTER_STEP: &str = "cluster";
 
 /// The parts of a run that outlive a phase.
 pub(super) struct Run<'a> {
@@ -41,14 +43,18 @@ pub(super) struct Run<'a> {
     pub recorder: Recorder,
     pub seed: u64,
     pub id: String,
-    names: Names,
+    pub names: Names,
+    /// What owns the target's pod.
+    pub controller: Controller,
+    /// Where the engine keeps its data in its container.
+    pub mount: String,
     keep: Keep,
     pub provider: Arc<dyn ClusterProvider>,
-    client: Option<kube::Client>,
+    pub client: Option<kube::Client>,
     /// Whether the cluster itself was made by this run.
-    made_cluster: bool,
-    /// Whether the API server was asked to create anything.
-    created: bool,
+    pub made_cluster: bool,
+    /// Whether the API server, or the server under test where that exists, was asked to create anything.
+    pub created: bool,
     pub site: Option<Site>,
     pub load: Option<Load>,
     pub prober: Option<Prober>,
@@ -74,16 +80,17 @@ pub(super) async fn run(plan: &Plan, options: Options, cancel: CancellationToken
 impl<'a> Run<'a> {
     /// Creates the run's folder and everything in it that is written from the start.
     pub(super) fn begin(plan: &'a Plan, options: Options) -> Result<Self, RunError> {
-        let provider = cluster::provider(&options.cluster)?;
+        let access = node_access::planned(&options.cluster, plan.node_access.as_deref(), plan.faults.iter().map(|fault| &fault.spec));
+        let provider = cluster::provider(&options.cluster, access)?;
         let clock = Clock::start();
         let id = folder::run_id(&plan.name, clock.started_at());
         let folder = folder::create(&options.reports, &id)?;
         let seed = plan.seed.unwrap_or_else(|| rand::rng().random_range(0..=u64::from(u32::MAX)));
         std::fs::write(folder.join("experiment.yaml"), experiment::to_yaml(&Plan { seed: Some(seed), ..plan.clone() }))?;
-        let record = ClusterRecord { provider: provider.provider(), name: provider.name().to_owned() };
-        let journal = Journal::create(&folder, &Entry::Begin { run: id.clone(), cluster: record })?;
+        let journal = Journal::create(&folder, &Entry::Begin { run: id.clone(), cluster: cluster::record(provider.as_ref()) })?;
         let timeline = Timeline::create(&folder, clock, options.live)?;
-        let names = Names::new(folder::namespace(&plan.name), plan.target.controller);
+        let namespace = plan.target.existing.as_ref().map(|existing| existing.target.namespace.clone());
+        let names = Names::new(namespace.unwrap_or_else(|| folder::namespace(&plan.name)), plan.target.controller);
         timeline.emit_at(
             0,
             EventKind::RunStarted {
@@ -113,6 +120,8 @@ impl<'a> Run<'a> {
             seed,
             id,
             names,
+            controller: plan.target.controller,
+            mount: target::DATA_MOUNT.to_owned(),
             keep: options.keep,
             provider,
             client: None,
@@ -226,6 +235,10 @@ impl<'a> Run<'a> {
 
     async fn deploy(&mut self, ground: &Ground) -> Result<String, RunError> {
         let client = self.client.clone().ok_or_else(|| RunError::Bug("deploy before preflight".to_owned()))?;
+        self.open_nodes(&client).await?;
+        if let Some(existing) = &self.plan.target.existing {
+            return self.adopt(client, &existing.target).await;
+        }
         let profile = Profile::of(&self.plan.target, &ground.stand_in_image);
         // SQL Server wants three of four classes of characters.
         let password = Secret::new(format!("Aa1-{}", folder::random_word(24)));
@@ -246,16 +259,6 @@ impl<'a> Run<'a> {
             address = target::load_balancer_address(&client, &self.names, self.plan.target.ready_within).await?;
         }
 
-        let timeline = self.timeline.clone();
-        let emit: target::Emit = Arc::new(move |kind| timeline.emit(kind));
-        let watch = Watch::start(&client, &self.names, emit.clone());
-        let (pods, container) = (Api::<Typed<Pod>>::namespaced(client.clone(), &self.names.namespace), self.names.container.clone());
-        let (state, log, failed) = (watch.subscribe(), self.folder.join("target.log"), self.timeline.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = target::follow(pods, container, state, &log, profile.log_marks, emit).await {
-                failed.emit(EventKind::HarnessError { message: format!("the target's log is not kept: {error}") });
-            }
-        });
         let sql = sql::Target {
             address: address.clone(),
             user: "sa".to_owned(),
@@ -263,17 +266,19 @@ impl<'a> Run<'a> {
             database: workload::DATABASE.to_owned(),
             tls: self.plan.target.tls,
         };
-        let site = self.site.insert(Site {
-            client,
-            names: self.names.clone(),
-            watch,
-            sql,
-            provider: Arc::clone(&self.provider),
-            pod_grace: self.plan.target.grace,
-            run: self.id.clone(),
-        });
-        site.watch.until_serving(self.plan.target.ready_within).await?;
+        self.settle(client, sql, self.plan.target.grace, profile.log_marks).await?;
         Ok(address)
+    }
+
+    /// Keeps the engine's log in the run's folder for as long as the run lasts.
+    pub(super) fn keep_log(&mut self, client: &kube::Client, watch: &Watch, marks: &'static [&'static str], emit: target::Emit) {
+        let (pods, container) = (Api::<Typed<Pod>>::namespaced(client.clone(), &self.names.namespace), self.names.container.clone());
+        let (state, log, failed) = (watch.subscribe(), self.folder.join("target.log"), self.timeline.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = target::follow(pods, container, state, &log, marks, emit).await {
+                failed.emit(EventKind::HarnessError { message: format!("the target's log is not kept: {error}") });
+            }
+        });
     }
 
     /// The hypothesis must hold before any fault: the engine answers, a row that is written can be read, and we know who and where everything is. Returns
@@ -324,14 +329,14 @@ impl<'a> Run<'a> {
         self.timeline.emit(EventKind::SentinelRead { moment, found });
         if moment == IdentityMoment::After {
             // The sandbox' paths are those of this machine, so its files are elsewhere than in a container.
-            let mount = self.provider.runs_images().then_some(target::DATA_MOUNT);
+            let mount = self.provider.runs_images().then_some(self.mount.as_str());
             for fact in workload::engine_facts(&sql, mount).await {
                 self.timeline.emit(EventKind::EngineFact { fact });
             }
         }
         let site = self.site()?;
         let state = site.watch.until_serving(STEADY_WITHIN).await?;
-        let identity = target::identify(&site.client, &site.names, self.plan.target.controller, &sql.address, &state).await?;
+        let identity = target::identify(&site.client, &site.names, self.controller, &sql.address, &state).await?;
         self.timeline.emit(EventKind::TargetIdentified { moment, identity: identity.clone() });
         Ok(identity)
     }
@@ -444,77 +449,6 @@ impl<'a> Run<'a> {
         })
         .await
         .map_err(|error| error.to_string())?
-    }
-
-    /// Removes what this run created, then looks whether anything of it is left.
-    async fn clean_up(&mut self, keep: bool) -> Vec<LeakItem> {
-        self.phase(Phase::CleanUp);
-        let namespace = self.names.namespace.clone();
-        let detail = match (&self.client, keep) {
-            (None, _) => Ok("nothing was created".to_owned()),
-            (Some(_), true) => Ok(format!("kept: namespace {namespace}; remove it with: kubectl delete namespace {namespace}")),
-            (Some(client), false) => match target::delete_namespace(client, &namespace, &self.id, CLEAN_UP_WITHIN).await {
-                Ok(true) => Ok(format!("namespace {namespace} is gone")),
-                Ok(false) => Ok("nothing was created".to_owned()),
-                Err(error) => Err(with_causes(&error)),
-            },
-        };
-        let ok = detail.is_ok();
-        let detail = detail.unwrap_or_else(|error| error);
-        self.timeline.emit(EventKind::PhaseFinished { phase: Phase::CleanUp, ok, detail: detail.clone() });
-
-        self.phase(Phase::LeakCheck);
-        let mut left = self.leaks().await;
-        if self.made_cluster && !keep {
-            left = self.delete_cluster().await;
-        }
-        self.timeline.emit(EventKind::LeakCheck { left: left.clone(), kept: keep });
-        let clean = left.is_empty();
-        if ok && clean {
-            let closed = self.journal.undone(NAMESPACE_STEP, &detail).and_then(|()| self.journal.append(&Entry::Closed));
-            if let Err(error) = closed {
-                self.timeline.emit(EventKind::HarnessError { message: format!("the journal cannot be closed: {error}") });
-            }
-        }
-        self.timeline.emit(EventKind::PhaseFinished {
-            phase: Phase::LeakCheck,
-            ok: clean || keep,
-            detail: if clean { "nothing of this run is left".to_owned() } else { format!("{} left", left.len()) },
-        });
-        if let Err(error) = self.provider.disconnect().await {
-            self.timeline.emit(EventKind::HarnessError { message: format!("the cluster did not end: {error}") });
-        }
-        left
-    }
-
-    /// Deletes the cluster that this run made, and with it whatever else is left. Says what could not be deleted.
-    async fn delete_cluster(&self) -> Vec<LeakItem> {
-        let name = self.provider.name();
-        let deleted = self.provider.delete().await.map_err(|error| with_causes(&error));
-        match deleted.and_then(|()| self.journal.undone(CLUSTER_STEP, "deleted").map_err(|error| error.to_string())) {
-            Ok(()) => Vec::new(),
-            Err(why) => {
-                self.timeline.emit(EventKind::HarnessError { message: format!("cluster {name} was not deleted: {why}") });
-                vec![LeakItem { what: format!("cluster {name}"), mend: "chaos recover".to_owned() }]
-            }
-        }
-    }
-
-    async fn leaks(&self) -> Vec<LeakItem> {
-        let mut left = self.unhealed.clone();
-        let Some(client) = &self.client else {
-            return left;
-        };
-        let item =
-            |namespace: String| LeakItem { mend: format!("kubectl delete namespace {namespace}"), what: format!("namespace/{namespace}") };
-        match target::namespaces_of(client, &self.id).await {
-            Ok(found) => left.extend(found.into_iter().map(item)),
-            // What cannot be looked at counts as left: the journal stays open for `chaos recover`.
-            Err(_) if self.created => left.push(item(self.names.namespace.clone())),
-            Err(_) => {}
-        }
-        left.extend(fault::marked_by(client, &self.id).await.unwrap_or_default());
-        left
     }
 
     pub(super) fn site(&self) -> Result<&Site, RunError> {

@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams, PostParams};
 
 use super::RunError;
 use super::permissions::permissions;
-use crate::cluster::{ClusterError, ClusterProvider, Entrance, ImageNeed, Permission, Permissions, Typed};
+use crate::cluster::{CAPABLE, ClusterError, ClusterProvider, Entrance, ImageNeed, Permission, Permissions, Typed};
 use crate::experiment::{self, Engine, Plan};
 use crate::fault;
 use crate::target::stand_in::{self, image};
@@ -34,12 +34,15 @@ pub(super) async fn look(
     capabilities(provider, plan)?;
     let version = client.apiserver_version().await.map_err(ClusterError::Api)?;
     permitted(client, &permissions(plan)).await?;
-    let storage = storage_class(client, plan).await?;
-    let stand_in_image = engine_image(provider, plan, scratch).await?;
-    let used = used_node_ports(client).await?;
-    let entrances = provider.entrances(client, &used).await?;
     let mut warnings = experiment::cautions(plan);
-    warnings.extend(storage);
+    let (stand_in_image, entrances) = if plan.target.existing.is_some() {
+        (String::new(), Vec::new())
+    } else {
+        warnings.extend(storage_class(client, plan).await?);
+        let image = engine_image(provider, plan, scratch).await?;
+        let used = used_node_ports(client).await?;
+        (image, provider.entrances(client, &used).await?)
+    };
     warnings.extend(few_nodes(client).await?);
     Ok(Ground { kubernetes_version: version.git_version, entrances, stand_in_image, warnings })
 }
@@ -54,13 +57,15 @@ pub(super) fn capable(refused: Vec<String>) -> Result<(), RunError> {
     if refused.is_empty() {
         return Ok(());
     }
-    let hint = "use a kind cluster: --cluster kind".to_owned();
+    let hint = CAPABLE.to_owned();
     Err(RunError::Cluster(ClusterError::Unsupported { what: refused.join("; "), hint }))
 }
 
 /// What the looks of this module ask of the API server. The reviews themselves are open to every user.
-pub(super) const PERMISSIONS: [Permission; 2] =
-    [Permission::of("storage.k8s.io", "storageclasses", &["list"]), Permission::core("nodes", &["list"])];
+pub(super) const PERMISSIONS: [Permission; 1] = [Permission::core("nodes", &["list"])];
+
+/// What they ask beside that for a target that is to be deployed.
+pub(super) const DEPLOYING_PERMISSIONS: [Permission; 1] = [Permission::of("storage.k8s.io", "storageclasses", &["list"])];
 
 /// How many permissions are asked about at once.
 const REVIEWS_AT_ONCE: usize = 8;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::existing::drop_left;
 use super::phases::with_causes;
 use super::{CLEAN_UP_WITHIN, RunError};
 use crate::cluster::{self, ClusterProvider, NodeAction, Signal};
@@ -99,10 +100,8 @@ async fn replay(journal: &Journal, entries: &[Entry]) -> Result<Vec<String>, Run
 async fn undo_one(client: &kube::Client, provider: &dyn ClusterProvider, run: &str, undo: Undo) -> Result<String, RunError> {
     Ok(match undo {
         Undo::Nothing { why } => why,
-        Undo::DeleteCluster => {
-            provider.delete().await?;
-            format!("cluster {} is deleted", provider.name())
-        }
+        Undo::DeleteCluster => unreachable!("a cluster of the run's own is deleted as a whole, with what is in it"),
+        Undo::DropDatabase { place } => drop_left(client, provider, &place, run).await?,
         Undo::DeleteNamespace { namespace } => match target::delete_namespace(client, &namespace, run, CLEAN_UP_WITHIN).await? {
             true => format!("namespace {namespace} removed"),
             false => format!("namespace {namespace} was gone already"),

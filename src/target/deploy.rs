@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Client, Error};
@@ -37,6 +38,9 @@ pub enum TargetError {
     /// Something that somebody else should have deployed is not there.
     #[error("{0}")]
     NotFound(String),
+    /// What somebody else deployed cannot be tested as it is.
+    #[error("{0}")]
+    Unsuitable(String),
     /// No pod serves.
     #[error("no pod serves the target: {0}")]
     NoPod(String),
@@ -94,6 +98,24 @@ pub async fn create(
         }
     }
     Ok(address)
+}
+
+/// Creates a namespace of the run's own that admits privileged pods, for what must be done in nodes.
+pub async fn create_node_namespace(client: &Client, name: &str, run: &str) -> Result<(), TargetError> {
+    let namespace = Namespace {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(
+                [(LABEL_RUN, run), ("app.kubernetes.io/managed-by", "chaos"), ("pod-security.kubernetes.io/enforce", "privileged")]
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            ),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    };
+    Api::all(client.clone()).create(&PostParams::default(), &Typed(namespace)).await?;
+    Ok(())
 }
 
 /// What waiting for a load balancer asks beside [`DEPLOY_PERMISSIONS`].

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Container, Pod, Secret as SecretObject, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, ListParams};
@@ -11,7 +12,7 @@ use super::manifests::Names;
 use super::profile::PORT;
 use crate::cluster::{ClusterProvider, Permission, Typed};
 use crate::experiment::{ExistingTarget, Tls};
-use crate::model::Secret;
+use crate::model::{ControllerSeen, OwnerSeen, Secret};
 use crate::sql;
 
 /// What finding a target and the way to it asks of the API server.
@@ -70,21 +71,63 @@ pub async fn find(client: &kube::Client, existing: &ExistingTarget) -> Result<Fo
     })
 }
 
-/// Fills in what a pod tells: the container behind the Service's port and the claim that is mounted there. Returns the pod's grace period.
-pub async fn look_into_pod(client: &kube::Client, found: &Found) -> Result<(Names, Duration), TargetError> {
+/// What a pod tells of its target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LookedInto {
+    /// The target's names with the container behind the Service's port and the claim that is mounted there. The claim is empty where there is none.
+    pub names: Names,
+    /// The pod's grace period.
+    pub grace: Duration,
+    /// Where the claim is mounted in the container.
+    pub mount: Option<String>,
+    /// What owns the pod.
+    pub owner: Option<OwnerSeen>,
+}
+
+/// Looks into a pod of the target.
+pub async fn look_into_pod(client: &kube::Client, found: &Found) -> Result<LookedInto, TargetError> {
     let Names { namespace, service, selector, .. } = &found.names;
     let place = format!("service/{service} of namespace {namespace}");
     let pods = Api::<Typed<Pod>>::namespaced(client.clone(), namespace).list(&ListParams::default().labels(selector)).await?;
     let pod = pods.items.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
-    let pod = pod.and_then(|pod| pod.0.spec).ok_or_else(|| missing(format!("{place} selects no pod ({selector})")))?;
+    let Typed(pod) = pod.ok_or_else(|| missing(format!("{place} selects no pod ({selector})")))?;
+    let owner = pod.metadata.owner_references.into_iter().flatten().find(|owner| owner.controller == Some(true));
+    let pod = pod.spec.unwrap_or_default();
     let container = pod.containers.iter().find(|container| listens(container, &found.port)).or(pod.containers.first());
     let container = container.ok_or_else(|| missing(format!("the pod behind {place} has no container")))?;
-    let mounted = |name: &str| container.volume_mounts.iter().flatten().any(|mount| mount.name == name);
-    let claims = pod.volumes.iter().flatten().filter(|volume| mounted(&volume.name));
-    let claim = claims.filter_map(|volume| volume.persistent_volume_claim.as_ref()).map(|source| source.claim_name.clone()).next();
+    let mounted = |name: &str| container.volume_mounts.iter().flatten().find(|mount| mount.name == name);
+    let mut claims = pod.volumes.iter().flatten().filter_map(|volume| {
+        let claim = volume.persistent_volume_claim.as_ref()?.claim_name.clone();
+        Some((claim, mounted(&volume.name)?.mount_path.clone()))
+    });
+    let (claim, mount) = claims.next().unzip();
     let grace = pod.termination_grace_period_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    let names = Names { claim: claim.unwrap_or_default(), container: container.name.clone(), ..found.names.clone() };
-    Ok((names, grace.map_or(GRACE_DEFAULT, Duration::from_secs)))
+    Ok(LookedInto {
+        names: Names { claim: claim.unwrap_or_default(), container: container.name.clone(), ..found.names.clone() },
+        grace: grace.map_or(GRACE_DEFAULT, Duration::from_secs),
+        mount,
+        owner: owner.map(|owner| OwnerSeen { kind: owner.kind, name: owner.name, uid: owner.uid }),
+    })
+}
+
+/// What finding the controller of a pod asks of the API server, beside reading that controller itself.
+pub const CONTROLLER_PERMISSIONS: [Permission; 1] = [Permission::of("apps", "replicasets", &["get"])];
+
+/// The controller behind a pod's owner: a StatefulSet itself, or the Deployment of a ReplicaSet.
+pub async fn controller_behind(client: &kube::Client, namespace: &str, owner: Option<&OwnerSeen>) -> Result<ControllerSeen, TargetError> {
+    let owner = owner.ok_or_else(|| missing("the pod has no controller".to_owned()))?;
+    if owner.kind == "StatefulSet" {
+        return Ok(ControllerSeen { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() });
+    }
+    let set = match owner.kind.as_str() {
+        "ReplicaSet" => Api::<Typed<ReplicaSet>>::namespaced(client.clone(), namespace).get_opt(&owner.name).await?,
+        _ => None,
+    };
+    let above = set.and_then(|set| set.0.metadata.owner_references.into_iter().flatten().find(|above| above.controller == Some(true)));
+    match above {
+        Some(above) if above.kind == "Deployment" => Ok(ControllerSeen { kind: above.kind, name: above.name, uid: above.uid }),
+        _ => Err(missing(format!("{} {} belongs to neither a Deployment nor a StatefulSet", owner.kind, owner.name))),
+    }
 }
 
 /// Whether a container has the port that the Service leads to.

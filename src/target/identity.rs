@@ -17,6 +17,15 @@ pub const DEPLOYMENT_PERMISSIONS: [Permission; 4] = with_controller("deployments
 /// What a target with a StatefulSet asks beside [`super::DEPLOY_PERMISSIONS`].
 pub const STATEFUL_SET_PERMISSIONS: [Permission; 4] = with_controller("statefulsets");
 
+/// What identifying a target that somebody else deployed asks: what its controller is shows only when it is found.
+pub const IDENTIFY_EXISTING_PERMISSIONS: [Permission; 5] = [
+    Permission::of("apps", "deployments", &["get"]),
+    Permission::of("apps", "statefulsets", &["get"]),
+    Permission::core("services", &["get"]),
+    Permission::core("persistentvolumeclaims", &["get"]),
+    Permission::core("persistentvolumes", &["get"]),
+];
+
 const fn with_controller(resource: &'static str) -> [Permission; 4] {
     [
         Permission::of("apps", resource, &["create", "get"]),

@@ -11,13 +11,13 @@ mod state;
 mod watch;
 
 pub use deploy::{
-    DEPLOY_PERMISSIONS, LOAD_BALANCER_PERMISSIONS, TargetError, create, delete_namespace, load_balancer_address, namespaces_of,
-    used_node_ports,
+    DEPLOY_PERMISSIONS, LOAD_BALANCER_PERMISSIONS, TargetError, create, create_node_namespace, delete_namespace, load_balancer_address,
+    namespaces_of, used_node_ports,
 };
-pub use existing::{EXISTING_PERMISSIONS, Found, find, look_into_pod, sql_target};
-pub use identity::{DEPLOYMENT_PERMISSIONS, STATEFUL_SET_PERMISSIONS, identify};
+pub use existing::{CONTROLLER_PERMISSIONS, EXISTING_PERMISSIONS, Found, LookedInto, controller_behind, find, look_into_pod, sql_target};
+pub use identity::{DEPLOYMENT_PERMISSIONS, IDENTIFY_EXISTING_PERMISSIONS, STATEFUL_SET_PERMISSIONS, identify};
 pub use logs::follow;
 pub use manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
-pub use profile::{DATA_MOUNT, PORT, Profile};
+pub use profile::{DATA_MOUNT, LOG_MARKS, PORT, Profile};
 pub use state::{NotSeen, TargetState};
 pub use watch::{Emit, WATCH_PERMISSIONS, Watch};

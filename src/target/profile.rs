@@ -28,7 +28,8 @@ pub struct Profile {
     pub log_marks: &'static [&'static str],
 }
 
-const LOG_MARKS: &[&str] = &[
+/// Lines of an engine's log that mark a step of its start or stop.
+pub const LOG_MARKS: &[&str] = &[
     "Starting up database",
     "Recovery is complete",
     "Recovery of database",
@@ -50,6 +51,7 @@ impl Profile {
     pub fn of(target: &TargetPlan, stand_in_image: &str) -> Profile {
         let own = |image: &str| target.image.clone().unwrap_or_else(|| image.to_owned());
         match target.engine {
+            Engine::Existing => unreachable!("a target that exists is not deployed"),
             Engine::AzureSqlEdge => Self::vendor("azure-sql-edge", own("mcr.microsoft.com/azure-sql-edge:latest")),
             Engine::MssqlServer => Self::vendor("mssql-server", own("mcr.microsoft.com/mssql/server:2022-latest")),
             Engine::TdsSqlite => {

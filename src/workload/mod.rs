@@ -6,6 +6,7 @@
 mod append;
 mod bank;
 mod client;
+mod database;
 mod draws;
 mod engine;
 mod final_read;
@@ -34,6 +35,7 @@ use crate::sql::{Sent, Session, SqlError};
 
 pub use append::Append;
 pub use bank::{ACCOUNTS, Bank, OPENING_BALANCE};
+pub use database::{DatabaseOwner, create_database, database_owner, drop_database};
 pub use draws::Draws;
 pub use engine::{engine_facts, engine_info};
 pub use final_read::{FinalRead, PAGE_ROWS, final_read};

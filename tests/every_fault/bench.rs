@@ -56,6 +56,11 @@ impl Bench {
         command
     }
 
+    /// A file in the folder that commands run in.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
     /// The sandbox as its API shows it.
     pub fn cluster(&self) -> Cluster {
         Cluster::open(&self.folder.join("state/sqledge-chaos/sandbox").join(&self.sandbox).join("kubeconfig"))

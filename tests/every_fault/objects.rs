@@ -31,8 +31,15 @@ impl Cluster {
         Cluster { client, runtime }
     }
 
-    fn get(&self, path: &str) -> Value {
+    /// What the API server answers to a GET.
+    pub fn get(&self, path: &str) -> Value {
         let request = http::Request::get(path).body(Vec::new()).unwrap();
+        self.runtime.block_on(self.client.request(request)).unwrap()
+    }
+
+    /// Creates an object, and returns it as it is then.
+    pub fn create(&self, path: &str, object: &Value) -> Value {
+        let request = http::Request::post(path).header("content-type", "application/json").body(object.to_string().into_bytes()).unwrap();
         self.runtime.block_on(self.client.request(request)).unwrap()
     }
 

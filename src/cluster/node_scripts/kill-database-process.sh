@@ -1,6 +1,4 @@
 # $1: a container's id. SIGKILL to the largest child of its first process, else to the first process itself. Says which it was.
-first=$(ctr -n k8s.io task ls | awk -v id="$1" '$1 == id { print $2 }')
-[ -n "$first" ] || { echo "the container does not run any more" >&2; exit 1; }
 child=$(awk -v parent="$first" '
   /^Name:/ { name = $2 } /^Pid:/ { pid = $2 } /^PPid:/ { ours = ($2 == parent) }
   /^VmRSS:/ && ours { print $2, pid, name }' /proc/[0-9]*/status 2>/dev/null | sort -rn | head -n 1)
