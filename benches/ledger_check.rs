@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chaos::experiment::{
-    AccessMode, BlastRadius, Controller, Engine, Expect, Pace, Plan, ReconnectTarget, ServiceAccess, Storage, TargetPlan, Tls,
+    AccessMode, BlastRadius, Cache, Controller, Engine, Expect, Pace, Plan, ReconnectTarget, ServiceAccess, Storage, TargetPlan, Tls,
     WorkloadKind, WorkloadPlan,
 };
 use chaos::model::{Claim, Digest, F, Isolation, Op, OpType, Value};
@@ -156,6 +156,7 @@ fn plan() -> Plan {
             service: ServiceAccess::NodePort,
             tls: Tls::Off,
             ignore_sigterm: false,
+            cache: Cache::Kernel,
             sabotage: None,
         },
         workload: WorkloadPlan {

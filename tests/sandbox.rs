@@ -229,6 +229,23 @@ fn an_engine_that_acknowledges_before_it_writes_fails() {
     bench.assert_no_process();
 }
 
+/// The power-loss test, with an engine that syncs before it acknowledges, and with one that does not.
+#[test]
+fn a_volatile_cache_is_survived_by_an_engine_that_syncs_and_by_no_other() {
+    let faults = "  - container-crash:\n    at: 1s\n    repeat: 2\n    every: 4s\n";
+    for (target, code) in [("", 0), ("  sabotage: skip-sync\n", 1)] {
+        let bench = Bench::new(&experiment(faults, &format!("  cache: volatile\n{target}")));
+        let output = bench.run();
+        assert_eq!(output.status.code(), Some(code), "{target}{}", said(&output));
+        let report = bench.report();
+        assert_eq!(check(&report, "ledger")["counts"]["lost"].as_u64().unwrap() > 0, code == 1, "{target}{report}");
+        let limits: Vec<&str> = report["limits"].as_array().unwrap().iter().map(|limit| limit.as_str().unwrap()).collect();
+        assert!(limits.iter().any(|limit| limit.starts_with("This run reaches a loss of power")), "{limits:?}");
+        assert!(!limits.iter().any(|limit| limit.contains("left the machine's memory in place")), "{limits:?}");
+        bench.assert_no_process();
+    }
+}
+
 #[test]
 fn an_interrupt_heals_reports_and_exits_130() {
     let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n    repeat: 50\n    every: 5s\n", ""));

@@ -2,7 +2,7 @@
 
 use super::faults::FAULTS;
 use super::names::Named;
-use super::plan::{AccessMode, Controller, Engine, Sabotage, Tls, Touch};
+use super::plan::{AccessMode, Cache, Controller, Engine, Sabotage, Tls, Touch};
 use crate::model::{Claim, Isolation};
 
 /// A mapping with a fixed set of keys.
@@ -217,6 +217,12 @@ static TARGET: Section = Section {
             "Whether the stand-in engine ignores the order to stop, as images of SQL Server 2022 from CU18 on are reported to.",
             Kind::Switch,
             Absent::Default("false"),
+        ),
+        key(
+            "cache",
+            "What a SIGKILL leaves of what the stand-in engine has written and not synced.",
+            Kind::Choice(words::<Cache>),
+            Absent::Default("kernel"),
         ),
         key(
             "sabotage",

@@ -22,7 +22,7 @@ pub use mistake::{At, Mistake, Mistakes};
 pub use names::Named;
 pub use outline::{Created, Injection, Outline, cautions, outline};
 pub use plan::{
-    AccessMode, BlastRadius, ClusterRef, Controller, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Grace, Pace, Plan,
+    AccessMode, BlastRadius, Cache, ClusterRef, Controller, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Grace, Pace, Plan,
     PlannedFault, ReconnectTarget, Sabotage, ServiceAccess, Step, Storage, TargetPlan, Tls, Touch, WorkloadKind, WorkloadPlan,
 };
 pub use resolve::fault_spec;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::model::{Claim, Isolation};
 
-use super::plan::{AccessMode, ClusterRef, Controller, Engine, Sabotage, ServiceAccess, Tls, Touch, WorkloadKind};
+use super::plan::{AccessMode, Cache, ClusterRef, Controller, Engine, Sabotage, ServiceAccess, Tls, Touch, WorkloadKind};
 
 /// A choice that a file makes by a word.
 pub trait Named: Copy + Sized + 'static {
@@ -100,13 +100,20 @@ named!(WorkloadKind,
     Register = "register": "Reads, writes and compare-and-sets of registers: the linearizability check.",
 );
 
+named!(Cache,
+    Kernel = "kernel": "All of it: the kernel's page cache outlives the process.",
+    Volatile = "volatile": "Nothing, as a loss of power does: the power-loss test.",
+);
+
 named!(Sabotage,
     LoseAcked = "lose-acked": "Commits are acknowledged 60 ms before they are written.",
+    SkipSync = "skip-sync": "Commits are acknowledged and not synced: only a volatile cache shows it.",
     LoseLast = "lose-last": "Recovery ignores the last three commits of the log.",
     AckThenCrash = "ack-then-crash": "After 300 acknowledged statements the process dies with what it acknowledged and did not write.",
     ReorderCommits = "reorder-commits": "Some acknowledged statements are carried out only after twenty later ones.",
     TornPage = "torn-page": "The newest row of each table comes back from a restart with the second half of its longest value zeroed.",
     SilentTruncate = "silent-truncate": "The five newest rows of each table are gone after a restart.",
+    ClockJump = "clock-jump": "With every restart the clock goes back by an hour.",
     WrongVolume = "wrong-volume": "Every restart begins with an empty directory.",
     FlipBit = "flip-bit": "One stored value in fifty has a flipped bit.",
     DoubleApply = "double-apply": "One UPDATE in forty is carried out twice.",

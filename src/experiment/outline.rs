@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::model::format_duration;
 
 use super::names::Named;
-use super::plan::{AccessMode, ClusterRef, Controller, Engine, ExistingPlan, FaultSpec, Grace, Plan, ServiceAccess};
+use super::plan::{AccessMode, Cache, ClusterRef, Controller, Engine, ExistingPlan, FaultSpec, Grace, Plan, ServiceAccess};
 use super::write::hash;
 
 /// What a run would create and touch.
@@ -218,6 +218,9 @@ fn settings(plan: &Plan) -> BTreeMap<String, String> {
     }
     if plan.target.ignore_sigterm {
         settings.insert("target.ignoreSigterm".to_owned(), "true".to_owned());
+    }
+    if plan.target.cache != Cache::Kernel {
+        settings.insert("target.cache".to_owned(), plan.target.cache.to_string());
     }
     if let Some(sabotage) = plan.target.sabotage {
         settings.insert("target.sabotage".to_owned(), sabotage.to_string());

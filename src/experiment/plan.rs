@@ -75,8 +75,19 @@ pub struct TargetPlan {
     pub tls: Tls,
     /// Whether the stand-in engine ignores the order to stop.
     pub ignore_sigterm: bool,
+    /// What a SIGKILL leaves of what the stand-in engine has written and not synced.
+    pub cache: Cache,
     /// A defect that the stand-in engine is told to have, for the harness' own tests.
     pub sabotage: Option<Sabotage>,
+}
+
+/// What a SIGKILL leaves of what the stand-in engine has written and not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// All of it.
+    Kernel,
+    /// Nothing: the power-loss test.
+    Volatile,
 }
 
 /// A defect that the stand-in engine is told to have, for the harness' own tests.
@@ -84,6 +95,8 @@ pub struct TargetPlan {
 pub enum Sabotage {
     /// Commits are acknowledged 60 ms before they are written.
     LoseAcked,
+    /// Commits are acknowledged and not synced: only a volatile cache shows it.
+    SkipSync,
     /// Recovery ignores the last three commits of the log.
     LoseLast,
     /// After 300 acknowledged statements the process dies with what it acknowledged and did not write.
@@ -94,6 +107,8 @@ pub enum Sabotage {
     TornPage,
     /// The five newest rows of each table are gone after a restart.
     SilentTruncate,
+    /// With every restart the clock goes back by an hour.
+    ClockJump,
     /// Every restart begins with an empty directory.
     WrongVolume,
     /// One stored value in fifty has a flipped bit.

@@ -11,8 +11,8 @@ use super::form::{EXPERIMENT, INJECTIONS_MAX, SCHEDULE};
 use super::mistake::{At, Mistake};
 use super::names::Named;
 use super::plan::{
-    BlastRadius, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan, Touch,
-    WorkloadKind, WorkloadPlan,
+    BlastRadius, Cache, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan,
+    Touch, WorkloadKind, WorkloadPlan,
 };
 use super::reader::{Field, Fields, Log, nearest};
 use super::yaml::{Entry, Node, Value, join};
@@ -99,6 +99,14 @@ fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
                 log.note(ignores.at, &ignores.path, what);
             }
             ignores.value
+        },
+        cache: {
+            let cache = fields.choice("cache");
+            if let Some(engine) = engine.filter(|engine| cache.value != Cache::Kernel && *engine != Engine::TdsSqlite) {
+                let what = format!("{engine} cannot be told to have one, expected the engine {} or {}", Engine::TdsSqlite, Cache::Kernel);
+                log.note(cache.at, &cache.path, what);
+            }
+            cache.value
         },
         sabotage: fields.maybe_choice("sabotage").map(|sabotage| {
             if let Some(engine) = engine

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::model::format_duration;
 
 use super::names::Named;
-use super::plan::{ExistingPlan, Pace, Plan, Step, TargetPlan};
+use super::plan::{Cache, ExistingPlan, Pace, Plan, Step, TargetPlan};
 
 /// Writes the plan so that reading it gives the same plan.
 pub fn to_yaml(plan: &Plan) -> String {
@@ -105,6 +105,9 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     writeln!(to, "  service: {}", quote(&target.service.to_string()))?;
     if target.existing.is_none() {
         writeln!(to, "  ignoreSigterm: {}", target.ignore_sigterm)?;
+    }
+    if target.cache != Cache::Kernel {
+        writeln!(to, "  cache: {}", target.cache)?;
     }
     if let Some(sabotage) = target.sabotage {
         writeln!(to, "  sabotage: {sabotage}")?;

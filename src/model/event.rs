@@ -445,7 +445,7 @@ pub struct FaultTarget {
 /// One answer of the engine about its own health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFact {
-    /// `dbcc-checkdb`, `suspect-pages`, `database-state`, `data-files`.
+    /// `dbcc-checkdb`, `suspect-pages`, `database-state`, `data-files`, `clock`.
     pub name: String,
     /// What it means.
     pub outcome: FactOutcome,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::check::build::{HistoryBuilder, digest, error};
 use crate::experiment::{
-    AccessMode, BlastRadius, Controller, Engine, Expect, FaultSpec, Grace, Pace, Plan, PlannedFault, ReconnectTarget, ServiceAccess,
+    AccessMode, BlastRadius, Cache, Controller, Engine, Expect, FaultSpec, Grace, Pace, Plan, PlannedFault, ReconnectTarget, ServiceAccess,
     Storage, TargetPlan, Tls, WorkloadKind, WorkloadPlan,
 };
 use crate::model::{
@@ -43,6 +43,7 @@ pub(crate) fn plan(faults: usize) -> Plan {
             service: ServiceAccess::NodePort,
             tls: Tls::Off,
             ignore_sigterm: false,
+            cache: Cache::Kernel,
             sabotage: None,
         },
         workload: WorkloadPlan {

@@ -9,6 +9,14 @@ use super::model::FaultReport;
 const ASKED: [&str; 2] = ["SQL Server is terminating", "SQL Server shutdown"];
 /// What it says when it has stopped in order.
 const DONE: &str = "shutdown has been completed";
+/// How an engine ended that lost what was not yet written.
+const CUT_SHORT: &str = "the engine was asked to stop (SIGTERM) and ended before it had stopped in order";
+const KILLED: &str = "the engine was killed (SIGKILL) without being asked to stop";
+
+/// Whether this fault was seen to end the engine without letting it stop in order, by the evidence that [`tell`] has added.
+pub(super) fn was_abrupt(fault: &FaultReport) -> bool {
+    fault.evidence.iter().any(|said| said.starts_with(CUT_SHORT) || said.starts_with(KILLED))
+}
 
 /// Adds to each fault's evidence how the engine ended that served when it hit.
 pub(super) fn tell(events: &[Event], faults: &mut [FaultReport]) {
@@ -54,8 +62,8 @@ fn ending(events: &[Event], id: &str) -> Option<String> {
     let in_order = said(DONE) || ended.is_some_and(|end| end.exit_code == 0);
     Some(match (ASKED.iter().any(|text| said(text)), in_order, ended) {
         (true, true, _) => format!("the engine was asked to stop (SIGTERM) and stopped in order{code}"),
-        (true, false, _) => format!("the engine was asked to stop (SIGTERM) and ended before it had stopped in order{code}"),
-        (false, _, Some(end)) if end.exit_code == 137 => format!("the engine was killed (SIGKILL) without being asked to stop{code}"),
+        (true, false, _) => format!("{CUT_SHORT}{code}"),
+        (false, _, Some(end)) if end.exit_code == 137 => format!("{KILLED}{code}"),
         (false, _, Some(_)) => format!("the engine ended, and its log says nothing of a stop{code}"),
         (false, _, None) => "how the engine ended was not seen: its pod went first, and its log says nothing of a stop".to_owned(),
     })

@@ -1,8 +1,9 @@
 //! What a run could not show, in words that a manager understands.
 
-use crate::experiment::{Engine, Pace, Plan};
+use crate::experiment::{Cache, Engine, Pace, Plan};
 use crate::model::{Event, EventKind, FactOutcome, Provider};
 
+use super::ending;
 use super::model::{FaultReport, RunReport};
 
 /// The limits of this run, the gravest first.
@@ -38,7 +39,22 @@ pub(super) fn limits(plan: &Plan, run: &RunReport, events: &[Event], faults: &[F
     }
     // Only on machines of their own does switching one off take its memory with it.
     let power = |fault: &FaultReport| fault.attested == Some(true) && fault.kind == "node-power-off" && run.provider == Provider::Context;
-    if !faults.iter().any(power) {
+    let abrupt = faults.iter().filter(|fault| ending::was_abrupt(fault)).count();
+    if plan.target.cache == Cache::Volatile && abrupt > 0 {
+        limits.push(format!(
+            "This run reaches a loss of power as far as the engine's own cache goes: in {abrupt} of {} faults the engine was ended without stopping in order, \
+             and what it had written and not synced was lost. The operating system's cache and the disk's own outlived every fault: a sync that they \
+             do not carry out would pass here.",
+            faults.len()
+        ));
+    } else if !faults.iter().any(power) {
+        if plan.target.cache == Cache::Volatile {
+            limits.push(
+                "The engine's cache was volatile, but no fault was seen to end the engine without letting it stop in order, so that nothing \
+                 unsynced was lost."
+                    .to_owned(),
+            );
+        }
         limits.push(
             "Every fault ended processes and left the machine's memory in place. A database that confirms a commit before it is \
              safely on disk would pass here and lose data when the power fails."

@@ -22,7 +22,7 @@ use crate::model::{EventKind, HarnessInfo, IdentityMoment, LeakItem, Outcome, Ph
 use crate::report;
 use crate::sql;
 use crate::target::{self, Manifests, Names, Profile, Watch};
-use crate::workload::{self, Load, Prober, WORKLOAD_FS};
+use crate::workload::{self, EngineClock, Load, Prober, WORKLOAD_FS};
 
 /// A cluster may have to be made, and the stand-in engine to be built.
 const PREFLIGHT_WITHIN: Duration = Duration::from_secs(900);
@@ -60,6 +60,8 @@ pub(super) struct Run<'a> {
     pub prober: Option<Prober>,
     pub active: Option<ActiveFault>,
     faults_began: bool,
+    /// The engine's clock as it was before the first fault.
+    engine_clock: Option<EngineClock>,
     /// Faults whose undoing failed: the journal stays open for them.
     pub unhealed: Vec<LeakItem>,
     tasks: tokio::task::JoinSet<()>,
@@ -132,6 +134,7 @@ impl<'a> Run<'a> {
             prober: None,
             active: None,
             faults_began: false,
+            engine_clock: None,
             unhealed: Vec::new(),
             tasks: tokio::task::JoinSet::new(),
         })
@@ -327,7 +330,11 @@ impl<'a> Run<'a> {
         self.timeline.emit(EventKind::EngineSeen { engine: info });
         let found = workload::sentinel_read(&sql, &self.id).await.map_err(engine)?;
         self.timeline.emit(EventKind::SentinelRead { moment, found });
-        if moment == IdentityMoment::After {
+        let clock = workload::engine_clock(&sql).await;
+        if moment == IdentityMoment::Before {
+            self.engine_clock = clock.map_err(engine)?;
+        } else {
+            self.timeline.emit(EventKind::EngineFact { fact: workload::clock_fact(self.engine_clock, &clock) });
             // The sandbox' paths are those of this machine, so its files are elsewhere than in a container.
             let mount = self.provider.runs_images().then_some(self.mount.as_str());
             for fact in workload::engine_facts(&sql, mount).await {

@@ -20,6 +20,7 @@ const START: Duration = Duration::from_secs(60);
 struct Start {
     data: PathBuf,
     sabotage: Option<String>,
+    volatile: bool,
     password: String,
 }
 
@@ -30,6 +31,9 @@ impl Start {
         command.args(["engine", "tds-sqlite", "--tls", "off", "--listen", &listen.to_string(), "--data"]).arg(&self.data);
         if let Some(mode) = &self.sabotage {
             command.args(["--sabotage", mode]);
+        }
+        if self.volatile {
+            command.args(["--cache", "volatile"]);
         }
         command.env("MSSQL_SA_PASSWORD", &self.password).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.kill_on_drop(true).spawn().map_err(TrialError::Start)?;
@@ -63,8 +67,8 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) async fn start(data: &Path, sabotage: Option<&str>, password: &str) -> Result<Self, TrialError> {
-        let start = Start { data: data.to_owned(), sabotage: sabotage.map(str::to_owned), password: password.to_owned() };
+    pub(super) async fn start(data: &Path, sabotage: Option<&str>, volatile: bool, password: &str) -> Result<Self, TrialError> {
+        let start = Start { data: data.to_owned(), sabotage: sabotage.map(str::to_owned), volatile, password: password.to_owned() };
         let (child, address) = start.at(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let (kills, orders) = mpsc::channel(1);
         let supervisor = tokio::spawn(supervise(start, child, address, orders));

@@ -8,7 +8,7 @@ use super::Trialed;
 use crate::model::{Outcome, Verdict};
 
 /// The columns.
-const CHECKERS: [&str; 5] = ["ledger", "bank", "append", "register", "volume"];
+const CHECKERS: [&str; 6] = ["ledger", "bank", "append", "register", "volume", "clock"];
 
 /// The trials of one mode.
 #[derive(Debug, Serialize)]
@@ -136,8 +136,8 @@ mod tests {
         let matrix = Matrix { rows: vec![row(Some("dirty-read"), &[Invalid, Invalid, Invalid]), row(None, &[Valid])] };
         let text = matrix.to_string();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["dirty-read", "-", "-", "caught", "-", "-", "20", "G1a"]);
-        assert_eq!(lines[2], ["none", "-", "-", "-", "-", "-", "-", "nothing"]);
+        assert_eq!(lines[1], ["dirty-read", "-", "-", "caught", "-", "-", "-", "20", "G1a"]);
+        assert_eq!(lines[2], ["none", "-", "-", "-", "-", "-", "-", "-", "nothing"]);
         assert_eq!(matrix.outcome(), Outcome::Pass);
     }
 }

@@ -12,7 +12,7 @@ use super::engine::Engine;
 use crate::check::{Append, Bank, Check, Checker, Guarded, Ledger, Order, Register};
 use crate::experiment::{Pace, Tls, WorkloadKind, WorkloadPlan};
 use crate::measure::{Clock, OpSink, Recorder};
-use crate::model::{Isolation, Secret, Verdict};
+use crate::model::{FactOutcome, Isolation, Secret, Verdict};
 use crate::report::History;
 use crate::sql::{SqlError, Target};
 use crate::workload::{self, Load, OPENING_CONTENT, WORKLOAD_FS};
@@ -22,6 +22,8 @@ use crate::workload::{self, Load, OPENING_CONTENT, WORKLOAD_FS};
 pub struct Trial {
     /// The planted defect; none for an engine that must not be accused.
     pub sabotage: Option<String>,
+    /// Whether what the engine has not synced is lost when it is killed.
+    pub volatile: bool,
     /// The isolation level of the load.
     pub isolation: Isolation,
     /// The seed of the load.
@@ -91,7 +93,7 @@ pub async fn trial(trial: &Trial) -> Result<Trialed, TrialError> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
     std::fs::create_dir(&data)?;
-    let engine = Engine::start(&data, trial.sabotage.as_deref(), PASSWORD).await?;
+    let engine = Engine::start(&data, trial.sabotage.as_deref(), trial.volatile, PASSWORD).await?;
     let target = Target {
         address: engine.address.to_string(),
         user: "sa".to_owned(),
@@ -102,6 +104,7 @@ pub async fn trial(trial: &Trial) -> Result<Trialed, TrialError> {
     let plan = plan(trial.isolation);
     workload::prepare(&plan, &target).await?;
     workload::sentinel_write(&target, TOKEN).await?;
+    let engine_clock = workload::engine_clock(&target).await?;
     let clock = Clock::start();
     let recorder = Recorder::create(folder.path(), clock)?;
     let sink = recorder.sink();
@@ -121,6 +124,11 @@ pub async fn trial(trial: &Trial) -> Result<Trialed, TrialError> {
         Ok(false) => Verdict::Invalid,
         Err(_) => Verdict::Unknown,
     };
+    let time = match workload::clock_fact(engine_clock, &workload::engine_clock(&target).await).outcome {
+        FactOutcome::Good => Verdict::Valid,
+        FactOutcome::Bad => Verdict::Invalid,
+        FactOutcome::Unsupported | FactOutcome::Unknown => Verdict::Unknown,
+    };
     recorder.finish()?;
     engine.end().await?;
     // An engine that came back without its database lets nobody in; any other halt is none of the defects.
@@ -133,7 +141,7 @@ pub async fn trial(trial: &Trial) -> Result<Trialed, TrialError> {
             check.verdict = Verdict::Unknown;
         }
     }
-    Ok(trialed(trial, &checks.0, checks.1, sentinel))
+    Ok(trialed(trial, &checks.0, checks.1, [("volume", sentinel), ("clock", time)]))
 }
 
 fn plan(isolation: Isolation) -> WorkloadPlan {
@@ -188,11 +196,14 @@ fn judge(folder: &Path, isolation: Isolation) -> Result<(Vec<Check>, u64), Trial
     }
 }
 
-fn trialed(trial: &Trial, checks: &[Check], lines: u64, sentinel: Verdict) -> Trialed {
+fn trialed(trial: &Trial, checks: &[Check], lines: u64, at_the_end: [(&'static str, Verdict); 2]) -> Trialed {
     let mut verdicts: BTreeMap<&'static str, Verdict> = checks.iter().map(|check| (check.name, check.verdict)).collect();
-    verdicts.insert("volume", sentinel);
+    verdicts.extend(at_the_end);
     let invalid = checks.iter().filter(|check| check.verdict == Verdict::Invalid);
     let mut classes: Vec<&'static str> = invalid.clone().flat_map(|check| &check.examples).map(|found| found.class).collect();
+    for (checker, class) in [("volume", "row-gone"), ("clock", "clock-off")] {
+        classes.extend(at_the_end.contains(&(checker, Verdict::Invalid)).then_some(class));
+    }
     classes.sort_unstable();
     classes.dedup();
     // A row of the ledger is missed only by the final read, whatever its proof names; the others show as soon as their last op has ended.
@@ -200,6 +211,6 @@ fn trialed(trial: &Trial, checks: &[Check], lines: u64, sentinel: Verdict) -> Tr
         "ledger" => Some(lines),
         _ => check.examples.iter().filter_map(|found| found.proof.iter().max()).min().map(|index| index + 1),
     };
-    let at = invalid.filter_map(shown).min().or((sentinel == Verdict::Invalid).then_some(lines));
+    let at = invalid.filter_map(shown).min().or(at_the_end.iter().any(|(_, verdict)| *verdict == Verdict::Invalid).then_some(lines));
     Trialed { seed: trial.seed, verdicts, classes, ops_to_catch: at.map(|transitions| transitions.div_ceil(2)) }
 }

@@ -1,6 +1,6 @@
 //! What each engine needs in its pod.
 
-use crate::experiment::{Engine, TargetPlan};
+use crate::experiment::{Cache, Engine, TargetPlan};
 
 /// Where every engine keeps its data: the mount of the claim.
 pub const DATA_MOUNT: &str = "/var/opt/mssql";
@@ -58,6 +58,9 @@ impl Profile {
                 let mut arguments = vec!["--listen".to_owned(), format!("$(POD_IP):{PORT}"), "--data".to_owned(), DATA_MOUNT.to_owned()];
                 if target.ignore_sigterm {
                     arguments.push("--ignore-sigterm".to_owned());
+                }
+                if target.cache != Cache::Kernel {
+                    arguments.extend(["--cache".to_owned(), target.cache.to_string()]);
                 }
                 if let Some(mode) = &target.sabotage {
                     arguments.extend(["--sabotage".to_owned(), mode.to_string()]);

@@ -1,5 +1,6 @@
 //! The command line, and a whole process around a [`Server`].
 
+use crate::engine::cache::CacheMode;
 use crate::log::Log;
 use crate::sabotage::Sabotage;
 use crate::server::{Config, Server, StartError, TlsMode};
@@ -28,6 +29,9 @@ pub struct Args {
     /// Go on after SIGTERM, as an engine whose entrypoint does not forward it.
     #[arg(long)]
     pub ignore_sigterm: bool,
+    /// What a SIGKILL leaves of what was written and not synced.
+    #[arg(long, value_name = "MODE", default_value = "kernel")]
+    pub cache: CacheMode,
     /// Be wrong on purpose, to show that a check finds it.
     #[arg(long, value_name = "MODE")]
     pub sabotage: Option<Sabotage>,
@@ -82,6 +86,7 @@ async fn run(args: Args, password: String, log: Log) -> ExitCode {
         listen: args.listen,
         tls: args.tls,
         sabotage: args.sabotage,
+        cache: args.cache,
         startup_delay: Duration::from_millis(args.startup_delay),
         idle_transaction: Duration::from_millis(args.idle_transaction),
         log: log.clone(),

@@ -33,6 +33,7 @@ mod translate;
 mod value;
 
 pub use args::{Args, main_with};
+pub use engine::cache::CacheMode;
 pub use log::Log;
 pub use sabotage::Sabotage;
 pub use server::{Config, Server, StartError, TlsMode};

@@ -7,6 +7,8 @@ use clap::ValueEnum as _;
 pub enum Sabotage {
     /// Commits are acknowledged 60 ms before they are written.
     LoseAcked,
+    /// Commits are acknowledged and not synced: only a volatile cache shows it.
+    SkipSync,
     /// Recovery ignores the last three commits of the log.
     LoseLast,
     /// After 300 acknowledged statements the process dies with what it acknowledged and did not write.
@@ -17,6 +19,8 @@ pub enum Sabotage {
     TornPage,
     /// The five newest rows of each table are gone after a restart.
     SilentTruncate,
+    /// With every restart the clock goes back by an hour.
+    ClockJump,
     /// Every restart begins with an empty directory.
     WrongVolume,
     /// One stored value in fifty has a flipped bit.

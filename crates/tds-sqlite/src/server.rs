@@ -1,11 +1,13 @@
 //! The server: start, accept, stop. Also what all sessions share.
 
+use crate::engine::cache::CacheMode;
 use crate::engine::store::{Options, Store};
 use crate::engine::views::SessionRow;
 use crate::log::Log;
 use crate::proto::tls;
 use crate::sabotage::Sabotage;
 use crate::session::{program::ProgramCache, serve};
+use crate::sql::ast::Isolation;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,6 +44,8 @@ pub struct Config {
     pub tls: TlsMode,
     /// Planted fault.
     pub sabotage: Option<Sabotage>,
+    /// What a SIGKILL leaves of what was written and not synced.
+    pub cache: CacheMode,
     /// Simulated recovery time.
     pub startup_delay: Duration,
     /// Longest pause between two requests of an explicit transaction that has written.
@@ -61,6 +65,7 @@ impl Config {
             password: password.into(),
             tls: TlsMode::On,
             sabotage: None,
+            cache: CacheMode::Kernel,
             startup_delay: Duration::ZERO,
             idle_transaction: Duration::from_secs(60),
             connections_max: 4096,
@@ -132,12 +137,13 @@ impl Shared {
         }
     }
 
-    /// Notes a session's database.
-    pub fn update(&self, spid: u16, database: i64) {
+    /// Notes a session's database and isolation level.
+    pub fn update(&self, spid: u16, database: i64, isolation: Isolation) {
         if let Ok(mut s) = self.sessions.lock()
             && let Some(row) = s.get_mut(&spid)
         {
             row.database = database;
+            row.isolation = isolation;
         }
     }
 
@@ -222,6 +228,9 @@ impl Server {
         if let Some(s) = config.sabotage {
             log.line("Server", &format!("WARNING: sabotage mode '{}' is on. This server is wrong on purpose.", s.name()));
         }
+        if config.cache == CacheMode::Volatile {
+            log.line("Server", "The cache is volatile: what is written and not synced is lost with the process.");
+        }
         let acceptor = match config.tls {
             TlsMode::Off => None,
             _ => Some(tls::acceptor().map_err(StartError::Tls)?),
@@ -230,6 +239,7 @@ impl Server {
         let options = Options {
             dir: config.data.clone(),
             sabotage: config.sabotage,
+            cache: config.cache,
             idle: config.idle_transaction,
             properties: properties(&name, &config.data),
         };

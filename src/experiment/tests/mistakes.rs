@@ -25,7 +25,7 @@ expect:
             "1:7: name: is `Pod Kill`, expected lower-case letters, digits and dashes, such as pod-kill, at most 40 characters",
             "2:1: desc: unknown key `desc`, expected name, description, cluster, seed, target, workload, faults, expect, abortWhen, blastRadius, nodeAccess, duration or coldRead",
             "4:11: target.engine: unknown value `sqledge`, expected azure-sql-edge, mssql-server, tds-sqlite or existing",
-            "5:3: target.controler: unknown key `controler`, did you mean `controller`? expected engine, existing, image, controller, storage, grace, readyWithin, service, tls, ignoreSigterm or sabotage",
+            "5:3: target.controler: unknown key `controler`, did you mean `controller`? expected engine, existing, image, controller, storage, grace, readyWithin, service, tls, ignoreSigterm, cache or sabotage",
             "7:9: workload.rate: `200` has no unit, expected a rate such as 200/s or 30/m",
             "8:12: workload.clients: is `0`, expected a whole number from 1 to 1000",
             "10:5: faults[0].pod-kil: unknown fault or key `pod-kil`, did you mean `pod-kill`? expected a fault (pod-kill, pod-evict, container-crash, process-crash, oom-kill, process-hang, service-cut, disk-full, rollout-restart, scale-zero, node-cordon, node-drain, node-taint, kubelet-stop, node-freeze, node-power-off) and at, after, jitter, repeat, every, recoverWithin",
@@ -68,6 +68,15 @@ fn what_cannot_be_decided_cannot_be_expected() {
     minimal_and("expect:\n  claims: [HA-6, HA-6]\n", "7:18: expect.claims[1]: `HA-6` is listed twice");
     minimal_and("expect:\n  reconnect: { p99: 50s, max: 45s }\n", "7:21: expect.reconnect.p99: is 50s, expected at most `max`, 45s");
     minimal_and("expect:\n  lostCommits: -1\n", "7:16: expect.lostCommits: is `-1`, expected a whole number from 0");
+}
+
+#[test]
+fn a_volatile_cache_is_for_the_stand_in_engine_only_and_the_usual_one_leaves_no_trace() {
+    let text = MINIMAL.replace("tds-sqlite", "mssql-server\n  cache: volatile");
+    assert_eq!(mistakes(&text), ["4:10: target.cache: mssql-server cannot be told to have one, expected the engine tds-sqlite or kernel"]);
+    let usual = parse("x.yaml", MINIMAL).unwrap();
+    assert_eq!(usual.target.cache, Cache::Kernel);
+    assert!(!to_yaml(&usual).contains("cache"), "an experiment that does not ask for one keeps its hash");
 }
 
 #[test]

@@ -75,6 +75,7 @@ target:
   service: db.example:1433
   tls: trustServerCertificate
   ignoreSigterm: true
+  cache: volatile
   sabotage: lose-acked
 workload:
   mix: { ledger: 70, bank: 30 }
@@ -121,6 +122,7 @@ fn every_key_is_read() {
             service: ServiceAccess::Address("db.example:1433".to_owned()),
             tls: Tls::TrustServerCertificate,
             ignore_sigterm: true,
+            cache: Cache::Volatile,
             sabotage: Some(Sabotage::LoseAcked),
         }
     );

@@ -61,6 +61,7 @@ prop_compose! {
         image in prop::option::of("[a-z0-9][!-~]{0,40}"),
         class in prop::option::of("[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?"),
         sabotage in prop::option::of(prop::sample::select(Sabotage::ALL)),
+        cache in prop::sample::select(Cache::ALL),
         size_mi in 1u64..100_000,
         grace_s in 0u64..86_400,
         ready_within in duration_within(1),
@@ -83,6 +84,7 @@ prop_compose! {
             service,
             tls,
             ignore_sigterm: ignore_sigterm && engine == Engine::TdsSqlite,
+            cache: if engine == Engine::TdsSqlite { cache } else { Cache::Kernel },
             sabotage: sabotage.filter(|_| engine == Engine::TdsSqlite),
         }
     }

@@ -1,5 +1,6 @@
 //! One SQLite connection: opening it as this server needs it, running a translated statement, turning SQLite's errors into SQL Server's.
 
+use super::cache::Gate;
 use super::changes::{self, RowHash};
 use super::functions::{self, Facts};
 use crate::error::{SqlError, SqlResult};
@@ -80,6 +81,8 @@ pub struct Conn {
     identity: Arc<Mutex<Option<i64>>>,
     /// Of a writer: the rows that were changed since this was last emptied.
     pub changed: Arc<Mutex<Vec<RowHash>>>,
+    /// Of a reader: behind it lie the commits that may be told of.
+    pub gate: Option<Arc<Gate>>,
 }
 
 impl Conn {
@@ -119,7 +122,7 @@ impl Conn {
             };
             db.update_hook(Some(note))?;
         }
-        Ok(Self { db, cancel, identity, changed })
+        Ok(Self { db, cancel, identity, changed, gate: None })
     }
 
     /// Runs one statement outside of the translated kind.
@@ -183,7 +186,12 @@ impl Conn {
             rows::metadata(&mut done.wire, columns);
         }
         let mut rows = s.raw_query();
-        while let Some(row) = rows.next()? {
+        let mut next = rows.next()?;
+        // The first step has settled which commits this statement sees, and all that it says depends on them.
+        if let Some(gate) = &self.gate {
+            gate.pass().map_err(|e| functions::raise(&e))?;
+        }
+        while let Some(row) = next {
             done.rows += 1;
             if wire {
                 rows::row(&mut done.wire, columns, row).map_err(|e| functions::raise(&e))?;
@@ -193,6 +201,7 @@ impl Conn {
             } else {
                 done.last = Some(values(row, columns.len())?);
             }
+            next = rows.next()?;
         }
         drop(rows);
         if job.stmt.kind != Kind::Select {
@@ -329,6 +338,11 @@ fn send_ahead(job: &mut Job, done: &mut Done) -> rusqlite::Result<()> {
 /// The client asked to stop; never shown to it.
 pub fn cancelled() -> SqlError {
     SqlError::new(3617, "The request was cancelled by the client.").class(15)
+}
+
+/// The error of an I/O operation that is not SQLite's.
+pub fn storage_io(e: &std::io::Error) -> SqlError {
+    SqlError::new(823, format!("The operating system returned error {e} to SQL Server during an I/O operation.")).class(24).state(2)
 }
 
 /// Errors of the storage itself.

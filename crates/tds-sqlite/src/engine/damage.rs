@@ -1,8 +1,10 @@
 //! What the planted defects of the storage do to a database that is opened again.
 
+use super::cache::{FRAME_HEADER, WAL_HEADER, commits, frame_len};
 use super::catalog::{Catalog, quote};
 use super::conn::Conn;
 use crate::sabotage::Sabotage;
+use crate::value::datetime::SECOND;
 use std::io;
 use std::path::Path;
 
@@ -40,11 +42,20 @@ pub fn rows(conn: &Conn, catalog: &Catalog, sabotage: Option<Sabotage>) -> rusql
     Ok(())
 }
 
+/// How far the clock is behind under `clock-jump`, in ticks: an hour for each start before this one, which a file counts.
+pub fn clock_jump(dir: &Path) -> io::Result<i64> {
+    let path = dir.join("clock-jump");
+    let starts: i64 = match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().unwrap_or(0),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+        Err(e) => return Err(e),
+    };
+    std::fs::write(&path, (starts + 1).to_string())?;
+    Ok(starts * 3600 * SECOND)
+}
+
 /// How many commits `lose-last` takes from the end of the log.
 const LOST: usize = 3;
-/// <https://sqlite.org/fileformat2.html#the_write_ahead_log>
-const WAL_HEADER: usize = 32;
-const FRAME_HEADER: usize = 24;
 
 /// What `lose-last` does: the log ends before its last commits, as if recovery stopped too early.
 pub fn last_commits(path: &Path) -> io::Result<()> {
@@ -62,16 +73,16 @@ pub fn last_commits(path: &Path) -> io::Result<()> {
 
 /// Where each commit of a log ends. Frames of another salt are left over from before the log began anew.
 fn commit_ends(wal: &[u8]) -> Vec<usize> {
-    let word = |at: usize| wal.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-    let frame = FRAME_HEADER + usize::try_from(word(8)).unwrap_or(usize::MAX / 2).max(512);
+    let Some(header) = wal.get(..WAL_HEADER) else { return Vec::new() };
+    let frame = usize::try_from(frame_len(header)).unwrap_or(usize::MAX / 2);
     let mut ends = Vec::new();
     let mut at = WAL_HEADER;
-    while at + frame <= wal.len() && wal[at + 8..at + 16] == wal[16..24] {
-        // The size of the database after the commit; zero in every other frame.
-        if word(at + 4) != 0 {
-            ends.push(at + frame);
-        }
+    while at + frame <= wal.len() {
+        let Some(commits) = commits(&wal[at..at + FRAME_HEADER], header) else { break };
         at += frame;
+        if commits {
+            ends.push(at);
+        }
     }
     ends
 }

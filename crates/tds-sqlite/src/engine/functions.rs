@@ -4,7 +4,7 @@ use super::dates;
 use super::numbers::{self, Sum};
 use crate::error::{SqlError, SqlResult};
 use crate::sql::types::{MAX, Ty};
-use crate::value::{self, Value, collate, cp1252};
+use crate::value::{self, Value, collate, cp1252, guid_store};
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, Result};
@@ -289,7 +289,13 @@ pub fn register(
     conn.create_aggregate_function("t_sum", 3, pure, Total { average: false })?;
     conn.create_aggregate_function("t_avg", 3, pure, Total { average: true })?;
     let now = FunctionFlags::SQLITE_UTF8;
-    conn.create_scalar_function("t_newid", 0, now, |_| Ok(Value::Blob(rand::random::<[u8; 16]>().to_vec())))?;
+    conn.create_scalar_function("t_newid", 0, now, |_| {
+        // A random UUID says that it is one: version 4, variant 1 (RFC 9562, 5.4); the wire holds its third group with the low byte first.
+        let mut wire = rand::random::<[u8; 16]>();
+        wire[7] = wire[7] & 0x0F | 0x40;
+        wire[8] = wire[8] & 0x3F | 0x80;
+        Ok(Value::Blob(guid_store(&wire)))
+    })?;
     conn.create_scalar_function("t_rand", 0, now, |_| Ok(rand::random::<f64>()))?;
     let f = facts.clone();
     conn.create_scalar_function("t_dbid", 1, now, move |c| Ok(text(c, 0).and_then(|n| f.db_id(n))))?;

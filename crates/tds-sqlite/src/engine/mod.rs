@@ -1,11 +1,12 @@
 //! Storage: databases, their writers, the readers, and the functions that translated SQL calls.
 
+pub mod cache;
 pub mod catalog;
 pub mod changes;
 pub mod conn;
 mod damage;
 mod dates;
-mod functions;
+pub mod functions;
 mod like;
 mod numbers;
 pub mod reader;

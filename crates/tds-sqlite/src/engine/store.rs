@@ -1,8 +1,9 @@
 //! The data directory: its lock, the registry of databases in `master`, opening at start and closing at the end.
 
+use super::cache::{CacheMode, Gate, LIVE_FOLDER, VolatileCache};
 use super::catalog::{Catalog, Table};
 use super::changes::Changes;
-use super::conn::{Conn, storage_error};
+use super::conn::{Conn, storage_error, storage_io};
 use super::damage;
 use super::functions::Facts;
 use super::reader::Readers;
@@ -30,8 +31,11 @@ pub struct Database {
     pub id: i64,
     /// Name as created.
     pub name: String,
-    /// File.
+    /// The file that outlives the process.
     pub path: PathBuf,
+    /// The file that is worked on; another one where the cache is volatile.
+    live: PathBuf,
+    gate: Option<Arc<Gate>>,
     /// Creation time in ticks.
     pub created: i64,
     catalog: Arc<RwLock<Arc<Catalog>>>,
@@ -84,7 +88,10 @@ impl Database {
     /// # Errors
     /// SQLite's.
     pub fn open_reader(&self) -> rusqlite::Result<Conn> {
-        Conn::open(&self.path, false, Arc::new(DbFacts { store: self.store.clone(), identities: self.identities.clone() }))
+        let facts = DbFacts { store: self.store.clone(), identities: self.identities.clone() };
+        let mut conn = Conn::open(&self.live, false, Arc::new(facts))?;
+        conn.gate.clone_from(&self.gate);
+        Ok(conn)
     }
 
     fn close(&self) {
@@ -149,6 +156,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// The planted defect.
     pub sabotage: Option<Sabotage>,
+    /// What a SIGKILL leaves.
+    pub cache: CacheMode,
     /// Longest pause between two requests of an explicit transaction.
     pub idle: Duration,
     /// SERVERPROPERTY values that depend on the server's settings: name in lower case, value.
@@ -168,6 +177,8 @@ pub struct Store {
     me: OnceLock<Weak<Store>>,
     /// Ticks at which the server started.
     pub started: i64,
+    /// Ticks by which its clock is behind, which only `clock-jump` makes other than zero.
+    clock_behind: i64,
     _lock: File,
 }
 
@@ -198,6 +209,12 @@ impl Store {
         std::fs::create_dir_all(&dir).map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
         let lock = lock(&dir)?;
         sync_dir(&dir).and_then(|()| sync_dir(&options.dir)).map_err(|e| format!("cannot sync {}: {e}", dir.display()))?;
+        prepare_live_folder(&dir, options.cache)?;
+        let clock_behind = if options.sabotage == Some(Sabotage::ClockJump) {
+            damage::clock_jump(&options.dir).map_err(|e| format!("cannot count starts in {}: {e}", options.dir.display()))?
+        } else {
+            0
+        };
         let stale = options.sabotage == Some(Sabotage::StaleRead);
         let store = Arc::new(Self {
             dir,
@@ -208,7 +225,8 @@ impl Store {
             fatal,
             log,
             me: OnceLock::new(),
-            started: datetime::now(),
+            started: datetime::now() - clock_behind,
+            clock_behind,
             _lock: lock,
         });
         let _ = store.me.set(Arc::downgrade(&store));
@@ -243,7 +261,18 @@ impl Store {
         if id >= FIRST_USER_ID && self.options.sabotage == Some(Sabotage::LoseLast) {
             damage::last_commits(path).map_err(|e| storage_io(&e))?;
         }
-        let conn = Conn::open(path, true, facts).map_err(|e| storage_error(&e))?;
+        let volatile = self.options.cache == CacheMode::Volatile;
+        let live = if volatile { live_path(path) } else { path.to_owned() };
+        let mut cache = volatile.then(|| VolatileCache::open(path, &live)).transpose().map_err(|e| storage_io(&e))?;
+        let conn = Conn::open(&live, true, facts).map_err(|e| storage_error(&e))?;
+        // What the server knows of itself stays whole, or no client would come in to see the rest.
+        let sabotage = self.options.sabotage.filter(|_| id >= FIRST_USER_ID);
+        if volatile || sabotage == Some(Sabotage::SkipSync) {
+            conn.db.pragma_update(None, "synchronous", "OFF").map_err(|e| storage_error(&e))?;
+        }
+        if volatile {
+            conn.db.pragma_update(None, "wal_autocheckpoint", 0).map_err(|e| storage_error(&e))?;
+        }
         conn.db
             .execute_batch(
                 "CREATE TABLE IF NOT EXISTS \"tds.ddl\"(id INTEGER PRIMARY KEY, object TEXT NOT NULL, sql TEXT NOT NULL, created INTEGER NOT NULL);
@@ -251,9 +280,13 @@ impl Store {
             )
             .map_err(|e| storage_error(&e))?;
         let catalog = load_catalog(&conn)?;
-        if id >= FIRST_USER_ID && self.options.sabotage.is_some() {
-            damage::rows(&conn, &catalog, self.options.sabotage).map_err(|e| storage_error(&e))?;
+        if sabotage.is_some() {
+            damage::rows(&conn, &catalog, sabotage).map_err(|e| storage_error(&e))?;
         }
+        if let Some(cache) = &mut cache {
+            cache.sync().map_err(|e| storage_io(&e))?;
+        }
+        let gate = cache.as_ref().map(VolatileCache::gate);
         if let Ok(mut i) = identities.lock() {
             i.extend(catalog.tables().map(|t| (t.id, t.clone())));
         }
@@ -262,11 +295,11 @@ impl Store {
         let changes: Arc<Changes> = Arc::default();
         let set = Settings {
             idle: self.options.idle,
-            // What the server knows of itself stays whole, or no client would come in to see the rest.
-            sabotage: self.options.sabotage.filter(|_| id >= FIRST_USER_ID),
+            sabotage,
             fatal: self.fatal.clone(),
             catalog: catalog.clone(),
             changes: changes.clone(),
+            cache,
         };
         let thread = std::thread::Builder::new()
             .name(format!("writer-{id}"))
@@ -276,6 +309,8 @@ impl Store {
             id,
             name: name.to_owned(),
             path: path.to_owned(),
+            live,
+            gate,
             created,
             catalog,
             writer: tx,
@@ -289,6 +324,11 @@ impl Store {
             d.insert(name.to_lowercase(), db.clone());
         }
         Ok(db)
+    }
+
+    /// The server's time in ticks.
+    pub fn now(&self) -> i64 {
+        datetime::now() - self.clock_behind
     }
 
     /// Finds a database.
@@ -332,7 +372,7 @@ impl Store {
             self.remove_orphan(&path)?;
         }
         let id = self.next_id.fetch_add(1, Ordering::SeqCst);
-        let db = self.open_database(name, id, &path, datetime::now())?;
+        let db = self.open_database(name, id, &path, self.now())?;
         sync_dir(&self.dir).map_err(|e| {
             SqlError::new(
                 5123,
@@ -376,6 +416,7 @@ impl Store {
         }
         db.close();
         remove_files(&db.path);
+        remove_files(&db.live);
         let _ = sync_dir(&self.dir);
     }
 
@@ -385,11 +426,25 @@ impl Store {
         for db in self.databases() {
             db.close();
         }
+        let _ = std::fs::remove_dir_all(self.dir.join(LIVE_FOLDER));
     }
 }
 
-fn storage_io(e: &std::io::Error) -> SqlError {
-    SqlError::new(823, format!("The operating system returned error {e} to SQL Server during an I/O operation.")).class(24).state(2)
+/// Where a database is worked on when the cache is volatile.
+fn live_path(kept: &Path) -> PathBuf {
+    let folder = kept.parent().unwrap_or(Path::new("")).join(LIVE_FOLDER);
+    kept.file_name().map_or_else(|| folder.clone(), |name| folder.join(name))
+}
+
+/// Removes the live files of a process that was killed, and makes the folder for this one's where it needs it.
+fn prepare_live_folder(dir: &Path, cache: CacheMode) -> Result<(), String> {
+    let folder = dir.join(LIVE_FOLDER);
+    let removed = match std::fs::remove_dir_all(&folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    };
+    let made = removed.and_then(|()| if cache == CacheMode::Volatile { std::fs::create_dir(&folder) } else { Ok(()) });
+    made.map_err(|e| format!("cannot empty {}: {e}", folder.display()))
 }
 
 fn remove_files(path: &Path) {

@@ -1,6 +1,7 @@
 //! The system views that health checks read: `sys.databases`, `sys.tables` and their like, as snapshots.
 
 use super::store::{Database, Store};
+use crate::sql::ast::Isolation;
 use crate::sql::types::{MAX, Ty};
 use crate::translate::SystemView;
 use crate::value::Value;
@@ -21,6 +22,8 @@ pub struct SessionRow {
     pub login_time: i64,
     /// Database.
     pub database: i64,
+    /// Isolation level.
+    pub isolation: Isolation,
 }
 
 fn t(s: impl Into<String>) -> Value {
@@ -62,7 +65,7 @@ pub fn find(store: &Store, sessions: &[SessionRow], db: &str, schema: &str, name
             vec![vec![
                 n(crate::value::datetime::round_300(store.started)),
                 n(std::thread::available_parallelism().map_or(1, |c| i64::try_from(c.get()).unwrap_or(1))),
-                n((crate::value::datetime::now() - store.started) / 10_000),
+                n((store.now() - store.started) / 10_000),
                 Value::Null,
             ]],
         ),
@@ -80,6 +83,7 @@ pub fn find(store: &Store, sessions: &[SessionRow], db: &str, schema: &str, name
                 ("database_id", Ty::SmallInt),
                 ("is_user_process", Ty::Bit),
                 ("status", Ty::NVarChar(30)),
+                ("transaction_isolation_level", Ty::SmallInt),
             ],
             sessions
                 .iter()
@@ -93,6 +97,13 @@ pub fn find(store: &Store, sessions: &[SessionRow], db: &str, schema: &str, name
                         n(s.database),
                         n(1),
                         t("running"),
+                        n(match s.isolation {
+                            Isolation::ReadUncommitted => 1,
+                            Isolation::ReadCommitted => 2,
+                            Isolation::RepeatableRead => 3,
+                            Isolation::Serializable => 4,
+                            Isolation::Snapshot => 5,
+                        }),
                     ]
                 })
                 .collect(),

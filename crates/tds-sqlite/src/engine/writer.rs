@@ -7,9 +7,10 @@
 //! **Planted defects** (`--sabotage`): under those that acknowledge early, acknowledgements go out before the commit, which follows [`LOSE_DELAY`] later;
 //! a SIGKILL in between loses them. The others are marked where they change what is done.
 
+use super::cache::VolatileCache;
 use super::catalog::Catalog;
 use super::changes::{Changes, update_conflict};
-use super::conn::{Conn, Done, Failed, Job};
+use super::conn::{Conn, Done, Failed, Job, storage_io};
 use crate::error::{SqlError, SqlResult};
 use crate::sabotage::{Every, Sabotage};
 use crate::translate::Kind;
@@ -114,6 +115,8 @@ pub struct Settings {
     pub catalog: Arc<RwLock<Arc<Catalog>>>,
     /// The database's commits.
     pub changes: Arc<Changes>,
+    /// The cache that dies with the process, where it does.
+    pub cache: Option<VolatileCache>,
 }
 
 impl Settings {
@@ -184,7 +187,7 @@ pub fn run(conn: Conn, rx: Receiver<Msg>, set: Settings) {
     }
     w.commit();
     if !w.broken {
-        let _ = w.conn.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+        w.checkpoint_to_end();
     }
 }
 
@@ -237,25 +240,60 @@ impl Writer {
 
     /// Commits the open transaction and acknowledges everything in it.
     fn commit(&mut self) {
-        if self.open {
-            self.open = false;
-            if let Err(e) = self.conn.exec("COMMIT") {
-                let _ = self.conn.exec("ROLLBACK");
-                self.forget();
-                if e.number != 1105 {
-                    self.fail(&e);
-                    return;
-                }
-                for (reply, _) in self.waiting.drain(..) {
-                    let _ = reply.send(Err(e.clone().into()));
-                }
-                return;
+        if self.open
+            && let Err(e) = self.make_durable(false)
+        {
+            for (reply, _) in self.waiting.drain(..) {
+                let _ = reply.send(Err(e.clone().into()));
             }
-            self.publish();
         }
         for (reply, result) in self.waiting.drain(..) {
             let _ = reply.send(result);
         }
+    }
+
+    /// Commits the open transaction so that it outlives the process.
+    ///
+    /// # Errors
+    /// 1105: there is no space, and it was rolled back. After any other failure the writer is broken and nobody is left to be answered.
+    fn make_durable(&mut self, schema: bool) -> SqlResult<()> {
+        self.open = false;
+        let gate = self.set.cache.as_ref().map(VolatileCache::gate);
+        let mut shut = gate.as_ref().map(|gate| gate.shut());
+        if let Err(e) = self.conn.exec("COMMIT") {
+            let _ = self.conn.exec("ROLLBACK");
+            self.forget();
+            if e.number != 1105 {
+                self.fail(&e);
+            }
+            return Err(e);
+        }
+        let skip = !schema && self.set.has(Sabotage::SkipSync);
+        if let Some(cache) = &mut self.set.cache {
+            if let Err(e) = if skip { cache.skip() } else { cache.sync() } {
+                if let Some(failed) = shut.as_deref_mut() {
+                    *failed = true;
+                }
+                let e = storage_io(&e);
+                self.fail(&e);
+                return Err(e);
+            }
+            if cache.is_long() {
+                // One that a reader holds up is done after a later commit.
+                let _ = self.conn.exec("PRAGMA wal_checkpoint(PASSIVE)");
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Leaves a database without a log behind.
+    fn checkpoint_to_end(&mut self) {
+        let synced = self.set.cache.as_mut().map_or(Ok(()), |cache| cache.sync().and_then(|()| cache.checkpoint()));
+        if let Err(e) = synced {
+            return self.fail(&storage_io(&e));
+        }
+        let _ = self.conn.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
     /// Whether a commit took place is unknown: nobody is answered, and the process ends.
@@ -477,18 +515,12 @@ impl Writer {
             return;
         }
         if !self.set.acknowledges_early() {
-            self.open = false;
-            if let Err(e) = self.conn.exec("COMMIT") {
-                let _ = self.conn.exec("ROLLBACK");
-                self.forget();
-                if e.number == 1105 {
+            if let Err(e) = self.make_durable(catalog.is_some()) {
+                if !self.broken {
                     let _ = reply.send(Err(e));
-                } else {
-                    self.fail(&e);
                 }
                 return;
             }
-            self.publish();
         }
         if let (Some(c), Ok(mut slot)) = (catalog, self.set.catalog.write()) {
             *slot = c;
@@ -514,84 +546,5 @@ impl Writer {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::sync::mpsc::sync_channel;
-
-    use super::super::conn::Sink;
-    use super::super::functions::Facts;
-    use super::*;
-    use crate::translate::Translated;
-
-    /// A server that knows of nothing.
-    struct Nothing;
-
-    impl Facts for Nothing {
-        fn db_id(&self, _: &str) -> Option<i64> {
-            None
-        }
-        fn db_name(&self, _: i64) -> Option<String> {
-            None
-        }
-        fn object_id(&self, _: &str, _: &str, _: &str) -> Option<i64> {
-            None
-        }
-        fn object_name(&self, _: &str, _: i64) -> Option<String> {
-            None
-        }
-        fn server_property(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn db_property(&self, _: &str, _: &str) -> Option<String> {
-            None
-        }
-        fn next_identity(&self, _: i64) -> Option<i64> {
-            None
-        }
-    }
-
-    /// A statement that its session has given up: the writer takes it from the queue, which begins a group, and runs nothing.
-    fn given_up() -> Msg {
-        let stmt = Translated {
-            kind: Kind::Insert,
-            db: None,
-            sql: String::new(),
-            params: Vec::new(),
-            columns: Vec::new(),
-            assigns: Vec::new(),
-            cacheable: false,
-            lock: false,
-            target: None,
-            probes: Vec::new(),
-            probe_columns: Vec::new(),
-        };
-        let job = Job { stmt: Arc::new(stmt), values: Vec::new(), sink: Sink::Last, cancel: Arc::new(AtomicBool::new(false)) };
-        Msg::Auto(Box::new(Auto { job, version: 0, claim: Arc::new(AtomicU8::new(claim::GIVEN_UP)), reply: oneshot::channel().0 }))
-    }
-
-    /// Both messages wait before the writer begins, so the order to end is always taken inside the group. The sender stays, as it does in a server, so that
-    /// nothing but the order ends the writer. A writer that missed it waits for ever: ten seconds say no more than that it ended at all.
-    #[test]
-    fn an_order_to_end_that_arrives_behind_a_statement_is_obeyed() {
-        let dir = tempfile::tempdir().unwrap();
-        let conn = Conn::open(&dir.path().join("t.mdf"), true, Arc::new(Nothing)).unwrap();
-        let set = Settings {
-            idle: Duration::from_secs(60),
-            sabotage: None,
-            fatal: tokio::sync::mpsc::channel(1).0,
-            catalog: Arc::default(),
-            changes: Arc::default(),
-        };
-        let (queue, rx) = channel();
-        queue.send(given_up()).unwrap();
-        queue.send(Msg::Close).unwrap();
-        let (ended, wait) = sync_channel(1);
-        std::thread::spawn(move || {
-            run(conn, rx, set);
-            let _ = ended.send(());
-        });
-        assert!(wait.recv_timeout(Duration::from_secs(10)).is_ok(), "the writer still waits");
-        drop(queue);
-    }
-}
+#[path = "writer_tests.rs"]
+mod tests;

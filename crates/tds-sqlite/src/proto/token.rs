@@ -63,6 +63,17 @@ fn us_varchar(out: &mut Vec<u8>, s: &str) {
 
 /// ERROR (class above 10) or INFO.
 pub fn put_message(out: &mut Vec<u8>, e: &SqlError, server: &str) {
+    put_message_with(out, e, server, &e.line.max(1).to_le_bytes());
+}
+
+/// The end of a login by a client older than TDS 7.2: its lines and counts of rows are shorter.
+pub fn put_refusal_of_old_client(out: &mut Vec<u8>, e: &SqlError, server: &str) {
+    put_message_with(out, e, server, &1u16.to_le_bytes());
+    out.extend_from_slice(&[DONE, 2, 0, 0, 0]);
+    out.extend_from_slice(&0u32.to_le_bytes());
+}
+
+fn put_message_with(out: &mut Vec<u8>, e: &SqlError, server: &str, line: &[u8]) {
     out.push(if e.class > 10 { 0xAA } else { 0xAB });
     let mut body = Vec::with_capacity(e.message.len() * 2 + 64);
     body.extend_from_slice(&e.number.to_le_bytes());
@@ -70,7 +81,7 @@ pub fn put_message(out: &mut Vec<u8>, e: &SqlError, server: &str) {
     us_varchar(&mut body, &e.message);
     b_varchar(&mut body, server);
     b_varchar(&mut body, "");
-    body.extend_from_slice(&e.line.max(1).to_le_bytes());
+    body.extend_from_slice(line);
     out.extend_from_slice(&u16::try_from(body.len()).unwrap_or(u16::MAX).to_le_bytes());
     out.extend(body);
 }
@@ -104,10 +115,12 @@ fn put_env(out: &mut Vec<u8>, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// LOGINACK: TDS 7.4, server version 16.0.1000.
-pub fn put_loginack(out: &mut Vec<u8>) {
+/// LOGINACK: the client's TDS version where it is known, else 7.4; server version 16.0.1000.
+pub fn put_loginack(out: &mut Vec<u8>, client: u32) {
     let name = "Microsoft SQL Server";
-    let mut body = vec![1, 0x74, 0, 0, 4];
+    let version: u32 = if matches!(client, 0x7209_0002 | 0x730A_0003 | 0x730B_0003) { client } else { 0x7400_0004 };
+    let mut body = vec![1];
+    body.extend_from_slice(&version.to_be_bytes());
     b_varchar(&mut body, name);
     body.extend_from_slice(&[16, 0, 0x03, 0xE8]);
     out.push(0xAD);

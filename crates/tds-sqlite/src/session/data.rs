@@ -121,7 +121,7 @@ impl Session {
     }
 
     pub(super) async fn condition(&mut self, program: &Program, vars: &Vars, e: &Expr, slot: &Slot) -> SqlResult<bool> {
-        self.now = crate::value::datetime::now();
+        self.now = self.shared.store.now();
         if let Expr::Cmp("=", l, r) = e
             && let (Expr::SysVar(v), Expr::Int(n)) = (&**l, &**r)
             && v == "ROWCOUNT"

@@ -9,7 +9,7 @@ use crate::engine::writer::TxOp;
 use crate::error::{SqlError, SqlResult};
 use crate::sql::ast::{Expr, ObjName, StmtKind};
 use crate::translate;
-use crate::value::{Value, datetime, text_of};
+use crate::value::{Value, text_of};
 use std::sync::Arc;
 
 fn lit(s: &str) -> String {
@@ -38,7 +38,7 @@ impl Session {
             StmtKind::CreateTable(t) => {
                 let db = self.database_of(&t.name)?;
                 self.change(&db, |s, c| {
-                    let created = datetime::now();
+                    let created = s.shared.store.now();
                     let table = c.create_table(t, created)?;
                     let mut sql = s.with_names(&program.vars, |n| translate::create_table(n, &table))?;
                     sql.push(record(&ddl_key(&t.name), &t.text, created));
@@ -52,7 +52,7 @@ impl Session {
                 self.change(&db, |s, c| {
                     let table = c.create_index(i)?;
                     let mut sql = s.with_names(&program.vars, |n| translate::create_index(n, &table, i))?;
-                    sql.push(record(&index_key(&i.table, &i.name), &i.text, datetime::now()));
+                    sql.push(record(&index_key(&i.table, &i.name), &i.text, s.shared.store.now()));
                     Ok(sql)
                 })
                 .await

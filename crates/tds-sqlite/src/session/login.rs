@@ -10,7 +10,7 @@ use crate::proto::rows::COLLATION;
 use crate::proto::tls::{Stream, Wrapped};
 use crate::proto::token::{self, done};
 use crate::server::{Shared, TlsMode};
-use crate::value::datetime;
+use crate::sql::ast::Isolation;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use std::time::Duration;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 
+/// The oldest version whose answers are written here, that of SQL Server 2005.
+const TDS_7_2: u32 = 0x7200_0000;
 /// Time for everything up to the answer to LOGIN7.
 const LOGIN_TIME: Duration = Duration::from_secs(15);
 
@@ -95,6 +97,12 @@ async fn first(r: &mut Reader<ReadHalf<Stream>>) -> io::Result<Message> {
 
 /// Checks the login and answers it; `None` when it was refused.
 async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<Stream>>, peer: &str) -> io::Result<Option<Session>> {
+    if login.version < TDS_7_2 {
+        let e = SqlError::unsupported("TDS before 7.2");
+        token::put_refusal_of_old_client(&mut out.buf, &e, &shared.name);
+        out.finish().await?;
+        return Ok(None);
+    }
     let user = &login.user;
     let refuse = SqlError::new(18_456, format!("Login failed for user '{user}'.")).class(14);
     let name = if login.database.is_empty() { "master" } else { &login.database };
@@ -134,8 +142,9 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
             login: "sa".to_owned(),
             host: login.host.clone(),
             program: login.app.clone(),
-            login_time: datetime::now(),
+            login_time: shared.store.now(),
             database: db.id,
+            isolation: Isolation::ReadCommitted,
         };
         let Some(spid) = shared.enter(row.clone()) else {
             return Err(bad("too many connections"));
@@ -152,7 +161,7 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
         token::put_env_bytes(buf, 7, &COLLATION, &[]);
         token::put_env_text(buf, 2, "us_english", "");
         token::put_message(buf, &SqlError::new(5703, "Changed language setting to us_english.").class(0), &shared.name);
-        token::put_loginack(buf);
+        token::put_loginack(buf, login.version);
         token::put_env_text(buf, 4, &size.to_string(), &crate::proto::packet::SIZE_DEFAULT.to_string());
         token::put_done(buf, token::DONE, 0, 0, 0);
         out.finish().await?;
@@ -174,7 +183,7 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
             prepared: HashMap::new(),
             next_handle: 0,
             depth: 0,
-            now: datetime::now(),
+            now: shared.store.now(),
         }));
     }
     for e in &errors {

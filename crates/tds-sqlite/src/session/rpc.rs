@@ -253,13 +253,19 @@ impl Session {
     }
 
     fn isolation(&mut self, level: u8) {
-        self.set.isolation = match level {
+        let level = match level {
             1 => Isolation::ReadUncommitted,
             2 => Isolation::ReadCommitted,
             3 => Isolation::RepeatableRead,
             4 => Isolation::Serializable,
             5 => Isolation::Snapshot,
-            _ => self.set.isolation,
+            _ => return,
         };
+        self.set_isolation(level);
+    }
+
+    pub(super) fn set_isolation(&mut self, level: Isolation) {
+        self.set.isolation = level;
+        self.shared.update(self.spid, self.db.id, level);
     }
 }

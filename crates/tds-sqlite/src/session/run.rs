@@ -116,7 +116,7 @@ impl Session {
 
     /// One statement.
     async fn step(&mut self, program: &Arc<Program>, vars: &mut Vars, kind: &StmtKind, slot: &Slot) -> SqlResult<Flow> {
-        self.now = crate::value::datetime::now();
+        self.now = self.shared.store.now();
         match kind {
             StmtKind::Select(_) | StmtKind::Insert(_) | StmtKind::Update(_) | StmtKind::Delete(_) => {
                 self.data(program, vars, kind, slot).await?
@@ -171,7 +171,7 @@ impl Session {
         let text = format!("Changed database context to '{}'.", self.db.name);
         let server = self.shared.name.clone();
         self.out.message(&SqlError::new(5701, text).class(0).state(2), &server);
-        self.shared.update(self.spid, self.db.id);
+        self.shared.update(self.spid, self.db.id, self.set.isolation);
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Session {
                     self.set.lock_timeout_ms = n.max(-1);
                 }
             }
-            SetOption::Isolation(l) => self.set.isolation = *l,
+            SetOption::Isolation(l) => self.set_isolation(*l),
             SetOption::Inert => {}
         }
         Ok(())

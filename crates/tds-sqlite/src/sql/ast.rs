@@ -146,7 +146,7 @@ pub enum Isolation {
     RepeatableRead,
     /// The transaction owns the writer from its first statement.
     Serializable,
-    /// Served as SERIALIZABLE, so that no update conflict can arise.
+    /// The database as of the transaction's first statement; what would overwrite a later change fails with 3960.
     Snapshot,
 }
 
