@@ -129,3 +129,56 @@ async fn write_skew_is_possible_at_snapshot_and_not_at_serializable() {
     assert_eq!(one::<i32>(&mut a, serializable).await, 0);
     assert_eq!(code(&mut b, &format!("SET LOCK_TIMEOUT 50; {serializable}")).await, 1222, "the second waits for the first");
 }
+
+/// In SQL Server these two would deadlock (1205). Here the second waits with its first write, before it holds anything that the first could want.
+#[tokio::test]
+async fn rows_changed_in_opposite_order_are_serialised_and_nobody_is_a_victim() {
+    let rig = Rig::new().await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 0), (2, 0)").await.unwrap();
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        let begin = format!("SET TRANSACTION ISOLATION LEVEL {level}; BEGIN TRAN;");
+        let mut b = connect(rig.port(), "chaos", EncryptionLevel::NotSupported).await.unwrap();
+        run(&mut a, &format!("UPDATE t SET v = 0; {begin} UPDATE t SET v = v + 1 WHERE id = 1")).await.unwrap();
+        let sql = format!("{begin} UPDATE t SET v = v * 10 WHERE id = 2; UPDATE t SET v = v * 10 WHERE id = 1; COMMIT");
+        let other = tokio::spawn(async move { run(&mut b, &sql).await.map(drop) });
+        run(&mut a, "UPDATE t SET v = v + 1 WHERE id = 2; COMMIT").await.unwrap();
+        other.await.unwrap().unwrap();
+        assert_eq!(one::<i32>(&mut a, "SELECT SUM(v) FROM t").await, 20, "{level}: the second ran wholly after the first");
+    }
+}
+
+#[tokio::test]
+async fn a_savepoint_undoes_what_came_after_it_and_keeps_the_lock() {
+    let rig = Rig::new().await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    let mut b = connect(rig.port(), "chaos", EncryptionLevel::NotSupported).await.unwrap();
+    run(&mut a, "BEGIN TRAN; INSERT INTO t VALUES (1); SAVE TRAN one; INSERT INTO t VALUES (2); SAVE TRAN two; INSERT INTO t VALUES (3)")
+        .await
+        .unwrap();
+    assert_eq!(one::<i32>(&mut a, "ROLLBACK TRAN one; SELECT COUNT(*) FROM t").await, 1);
+    assert_eq!(code(&mut a, "ROLLBACK TRAN two").await, 6401, "a savepoint after the one that was gone back to is no more");
+    assert_eq!(code(&mut b, "SET LOCK_TIMEOUT 50; INSERT INTO t VALUES (9)").await, 1222);
+    assert_eq!(one::<i32>(&mut a, "SELECT @@TRANCOUNT").await, 1, "a savepoint that is not there does not end the transaction");
+    run(&mut a, "INSERT INTO t VALUES (4); COMMIT").await.unwrap();
+    assert_eq!(one::<i32>(&mut b, "SELECT SUM(id) FROM t").await, 5);
+}
+
+/// A timeout is an error of the statement alone: the transaction goes on, also through a handler, unless XACT_ABORT says otherwise.
+#[tokio::test]
+async fn a_lock_timeout_can_be_handled() {
+    let rig = Rig::new().await;
+    let mut a = rig.chaos().await;
+    run(&mut a, "CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    let mut b = connect(rig.port(), "chaos", EncryptionLevel::NotSupported).await.unwrap();
+    run(&mut a, "BEGIN TRAN; INSERT INTO t VALUES (1)").await.unwrap();
+    let sql = "SET LOCK_TIMEOUT 20; BEGIN TRAN; BEGIN TRY INSERT INTO t VALUES (2) END TRY BEGIN CATCH SELECT ERROR_NUMBER() * 10 + XACT_STATE() END CATCH";
+    assert_eq!(one::<i32>(&mut b, sql).await, 12_221);
+    run(&mut a, "COMMIT").await.unwrap();
+    run(&mut b, "INSERT INTO t VALUES (3); COMMIT").await.unwrap();
+    assert_eq!(one::<i32>(&mut b, "SELECT SUM(id) FROM t").await, 4);
+    run(&mut a, "BEGIN TRAN; INSERT INTO t VALUES (5)").await.unwrap();
+    assert_eq!(code(&mut b, "SET XACT_ABORT ON; BEGIN TRAN; INSERT INTO t VALUES (6)").await, 1222);
+    assert_eq!(one::<i32>(&mut b, "SELECT @@TRANCOUNT").await, 0);
+}
