@@ -11,7 +11,7 @@ use crate::report;
 use crate::run::{self, Benched, Question};
 
 use super::meant::meant;
-use super::run::{REPORTS, cancel_on_signal, exit_of_error, live, tell_error, tell_left};
+use super::run::{REPORTS, cancel_on_signal, exit_of_error, live, not_begun, tell_error, tell_left};
 use super::{CommandResult, Exit, Failure, Job, Output, OverrideArgs, Streams, write_json};
 
 /// The shortest step: in less, neither a percentile nor a backlog means anything.
@@ -104,10 +104,7 @@ impl Bench {
         signals.abort();
         match benched {
             Ok(benched) => self.tell(&benched, streams),
-            Err(error) => {
-                tell_error(&error, streams)?;
-                Ok(exit_of_error(&error))
-            }
+            Err(error) => not_begun(&error, streams),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::run::{self, InjectOptions, Injected};
 
 use super::meant::meant;
 use super::overrides::words;
-use super::run::{REPORTS, cancel_on_signal, exit_of_error, tell_error};
+use super::run::{REPORTS, cancel_on_signal, not_begun};
 use super::{CommandResult, Exit, Failure, Job, Output, Streams, write_json};
 
 /// Injects one fault into a database that stands already.
@@ -133,10 +133,7 @@ impl Inject {
         signals.abort();
         match injected {
             Ok(injected) => self.tell(&injected, streams),
-            Err(error) => {
-                tell_error(&error, streams)?;
-                Ok(exit_of_error(&error))
-            }
+            Err(error) => not_begun(&error, streams),
         }
     }
 

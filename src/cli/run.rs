@@ -251,6 +251,12 @@ pub(super) fn exit_of_error(error: &RunError) -> Exit {
     }
 }
 
+/// Tells why nothing was run, and the exit code of that.
+pub(super) fn not_begun(error: &RunError, streams: &mut Streams<'_>) -> CommandResult {
+    tell_error(error, streams)?;
+    Ok(exit_of_error(error))
+}
+
 pub(super) fn tell_error(error: &RunError, streams: &mut Streams<'_>) -> Result<(), Failure> {
     writeln!(streams.err, "error: {}", run::with_causes(error))?;
     if let Some(hint) = error.hint() {

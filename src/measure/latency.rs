@@ -376,7 +376,17 @@ pub(super) fn summary(histogram: &Histogram<u64>, censored: u64) -> Summary {
 mod tests {
     use super::*;
     use crate::check::build::{HistoryBuilder, digest, error};
-    use crate::model::{OpType, Value};
+    use crate::model::{OpType, OpenOps, Value};
+
+    /// Also the ops that never ended.
+    fn recorded(history: &HistoryBuilder) -> (LatencyRecorder, OpenOps) {
+        let (mut recorder, mut open) = (LatencyRecorder::default(), OpenOps::default());
+        history.feed(|op, begun| {
+            recorder.op(op, begun);
+            let _ = open.pair(op);
+        });
+        (recorder, open)
+    }
 
     #[test]
     fn response_counts_from_when_an_op_was_due_and_service_from_when_it_was_sent() {
@@ -390,12 +400,7 @@ mod tests {
         history.ops[at].intended_ns -= 1_400_000_000;
         history.push(OpType::Ok, process, F::LedgerAdd, value, None);
         history.begin(F::LedgerAdd, 3);
-        let mut recorder = LatencyRecorder::default();
-        let mut open = crate::model::OpenOps::default();
-        history.feed(|op, begun| {
-            recorder.op(op, begun);
-            let _ = open.pair(op);
-        });
+        let (recorder, open) = recorded(&history);
         let latency = recorder.finish(open.still_open(), Repeats::default());
         assert_eq!(latency.response.ok.count, 2);
         assert_eq!(latency.response.ok.censored, 1);
@@ -424,9 +429,8 @@ mod tests {
             history.now_ns = (done_ms * MS).saturating_sub(MS);
             history.push(OpType::Ok, process, F::LedgerAdd, value, None);
         }
-        let mut recorder = LatencyRecorder::default();
-        history.feed(|op, begun| recorder.op(op, begun));
-        let latency = recorder.finish(std::iter::empty(), Repeats::default());
+        let (recorder, open) = recorded(&history);
+        let latency = recorder.finish(open.still_open(), Repeats::default());
         assert_eq!(latency.response.ok.count, 6_000);
         // 140 of 6,000 ops were due in the stall, so the slowest hundredth are the first 60 of them: 0.8 s to 1.4 s.
         assert!((latency.response.ok.p99_ms.0 - 801.0).abs() < 12.0, "{}", latency.response.ok.p99_ms);
@@ -445,12 +449,7 @@ mod tests {
         history.push(OpType::Invoke, process, F::BankRead, Value::None, None);
         history.push(OpType::Fail, process, F::BankRead, Value::None, Some(error(ErrorKind::NotSent, None)));
         history.begin(F::LedgerAdd, 3);
-        let mut recorder = LatencyRecorder::default();
-        let mut open = crate::model::OpenOps::default();
-        history.feed(|op, begun| {
-            recorder.op(op, begun);
-            let _ = open.pair(op);
-        });
+        let (recorder, open) = recorded(&history);
         let rows = recorder.by_op(open.still_open());
         let told: Vec<(&str, Ended, u64, u64, u64)> =
             rows.iter().map(|row| (row.f.as_str(), row.outcome, row.response.count, row.response.censored, row.service.count)).collect();
