@@ -21,6 +21,8 @@
 mod args;
 mod engine;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(test)]
 mod hostile;
 mod log;

@@ -514,13 +514,13 @@ impl Writer {
             let _ = reply.send(Err(e));
             return;
         }
-        if !self.set.acknowledges_early() {
-            if let Err(e) = self.make_durable(catalog.is_some()) {
-                if !self.broken {
-                    let _ = reply.send(Err(e));
-                }
-                return;
+        if !self.set.acknowledges_early()
+            && let Err(e) = self.make_durable(catalog.is_some())
+        {
+            if !self.broken {
+                let _ = reply.send(Err(e));
             }
+            return;
         }
         if let (Some(c), Ok(mut slot)) = (catalog, self.set.catalog.write()) {
             *slot = c;

@@ -149,11 +149,16 @@ impl Tr<'_> {
         if let Some(s) = self.scopes.last_mut() {
             s.in_aggregate = true;
         }
+        let before = self.columns_seen();
         let xs = args.iter().map(|a| self.value(a)).collect::<SqlResult<Vec<_>>>();
+        let after = self.columns_seen();
         if let Some(s) = self.scopes.last_mut() {
             s.in_aggregate = false;
         }
         let xs = xs?;
+        if after.1 > before.1 && after.0 == before.0 {
+            return Err(SqlError::unsupported("aggregate of outer references alone"));
+        }
         if name == "STRING_AGG" {
             let [x, sep] = &xs[..] else { return Err(wrong_args(name, 2)) };
             return Ok(Tx::new(format!("group_concat({}, {})", self.conv(x, TEXT), sep.sql), TEXT));

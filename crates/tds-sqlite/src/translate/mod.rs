@@ -14,6 +14,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::sql::ast::{Expr, ObjName, Query, StmtKind};
 use crate::sql::types::Ty;
 use rusqlite::types::Value;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// A value that is filled in when the statement runs.
@@ -178,6 +179,9 @@ struct Scope {
     /// In a grouped select: the grouping columns' SQL and the grouping expressions as written.
     grouped: Option<(Vec<String>, Vec<String>)>,
     in_aggregate: bool,
+    /// Columns that were resolved while this was the innermost scope: of its own sources, and of scopes around it.
+    own_columns: Cell<usize>,
+    outer_columns: Cell<usize>,
 }
 
 struct Tr<'a> {
@@ -273,6 +277,10 @@ impl<'a> Tr<'a> {
                 }
             }
             if let Some(tx) = hit {
+                if let Some(inner) = self.scopes.last() {
+                    let counter = if depth == 0 { &inner.own_columns } else { &inner.outer_columns };
+                    counter.set(counter.get() + 1);
+                }
                 if let (Some((cols, _)), false, 0) = (&scope.grouped, scope.in_aggregate, depth)
                     && !cols.contains(&tx.sql)
                 {
@@ -292,6 +300,11 @@ impl<'a> Tr<'a> {
             return Err(SqlError::new(4104, format!("The multi-part identifier \"{shown}\" could not be bound.")));
         }
         Err(SqlError::new(207, format!("Invalid column name '{name}'.")))
+    }
+
+    /// How many columns have been resolved in the innermost scope: of its own sources, and of scopes around it.
+    fn columns_seen(&self) -> (usize, usize) {
+        self.scopes.last().map_or((0, 0), |scope| (scope.own_columns.get(), scope.outer_columns.get()))
     }
 
     fn subquery(&mut self, q: &Query) -> SqlResult<(String, Vec<OutColumn>)> {

@@ -172,7 +172,12 @@ impl Tr<'_> {
         let mut groups = Vec::new();
         let mut written = Vec::new();
         for g in &s.group {
+            let before = self.columns_seen();
             let x = self.value(g)?;
+            if self.columns_seen().0 == before.0 {
+                let text = "Each GROUP BY expression must contain at least one column that is not an outer reference.";
+                return Err(SqlError::new(164, text).class(15));
+            }
             let collate = if x.ty.is_text() { " COLLATE TSQL" } else { "" };
             groups.push((x.sql.clone(), format!("{}{collate}", x.sql)));
             written.push(format!("{g:?}"));

@@ -55,6 +55,8 @@ async fn by_number() {
         (40_510, "CREATE TABLE #t (id INT)"),
         (50_000, "RAISERROR('no %s of %d', 16, 1, 'sort', 5)"),
         (51_000, "THROW 51000, 'thrown', 1"),
+        (164, "SELECT COUNT(*) FROM p GROUP BY 1"),
+        (40_510, "SELECT 1 FROM p WHERE EXISTS (SELECT AVG(p.id))"),
     ];
     for (want, sql) in cases {
         assert_eq!(code(&mut c, sql).await, want, "{sql}");
