@@ -50,6 +50,6 @@ matrix where="kind:chaos" *options="":
 race context runs="10":
     benches/pod_kill_race.sh {{context}} {{runs}}
 
-# The tests that need a real cluster: `just real NAME` for the kind cluster of that name.
+# The conformance suite with every experiment, on the sandbox and on the kind cluster of that name; most of two hours.
 real name="chaos":
-    CHAOS_TEST_KIND={{name}} cargo test --test real -- --nocapture
+    CHAOS_TEST_KIND={{name}} CHAOS_TEST_ALL=1 cargo test --test conformance -- --nocapture

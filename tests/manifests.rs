@@ -1,6 +1,6 @@
 //! The objects of each engine as the API server gets them, held against files that a reader can apply by hand.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test manifests` writes the files anew; what changed in them is what to look at. `tests/real.rs` has a real API server accept
+//! `UPDATE_GOLDEN=1 cargo test --test manifests` writes the files anew; what changed in them is what to look at. `tests/conformance/real_only.rs` has a real API server accept
 //! them, also where the restricted profile of the pod security standards is enforced.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

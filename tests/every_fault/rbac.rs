@@ -1,5 +1,5 @@
 //! `chaos rbac` prints what a run asks of the API server: every request of every fault's run is held against it. The sandbox lets everybody do everything, so
-//! it is the requests themselves that are compared; on a real cluster a service account runs with just that role (`tests/real.rs`).
+//! it is the requests themselves that are compared; on a real cluster a service account runs with just that role (`tests/conformance/real_only.rs`).
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,4 @@
-//! What only a real cluster can show. `CHAOS_TEST_KIND=NAME` names a kind cluster; without it these tests say that they were skipped. `CHAOS_TEST_IMAGE` names an
-//! image of the stand-in engine that its nodes have; without it the image is built and loaded, which takes minutes.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! What only a real cluster can show: that the printed role is enough, and that every engine's objects are admitted.
 
 use std::fs;
 use std::path::Path;
@@ -9,18 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-/// The cluster, if there is one to test on.
-fn kind() -> Option<String> {
-    let name = std::env::var("CHAOS_TEST_KIND").ok().filter(|name| !name.is_empty());
-    if name.is_none() {
-        eprintln!("skipped: CHAOS_TEST_KIND names no kind cluster");
-    }
-    name
-}
-
-fn said(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
+use crate::arena::{image, kind, said};
 
 fn kubectl(cluster: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("kubectl");
@@ -62,21 +48,6 @@ impl Drop for Namespace<'_> {
     fn drop(&mut self) {
         let _ = kubectl(self.cluster, &["delete", "namespace", &self.name, "--wait=false"]).output();
     }
-}
-
-/// The reference of an image of the stand-in engine that the nodes have.
-fn image(cluster: &str, folder: &Path) -> String {
-    if let Ok(image) = std::env::var("CHAOS_TEST_IMAGE") {
-        return image;
-    }
-    let archive = folder.join("engine.tar");
-    let mut build = Command::new(env!("CARGO_BIN_EXE_chaos"));
-    build.args(["image", "tds-sqlite", "-o"]).arg(&archive);
-    let reference = done(build).trim().to_owned();
-    let mut load = Command::new("kind");
-    load.args(["load", "image-archive", "--name", cluster]).arg(&archive);
-    done(load);
-    reference
 }
 
 /// A service account with the printed role, and no other right, makes a run from its beginning to its end.
