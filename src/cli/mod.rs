@@ -26,6 +26,8 @@ mod inject;
 mod list;
 mod meant;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod overrides;
 mod plan;
 mod rbac;

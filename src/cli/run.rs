@@ -51,6 +51,10 @@ pub(super) struct Run {
     /// Serve live figures as Prometheus text at this address, such as 127.0.0.1:9464; port 0 takes a free one. The path is /metrics.
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
+    /// Send each run as a trace to an OpenTelemetry collector, such as http://127.0.0.1:4318; one that does not take it changes no verdict.
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<super::otlp::Collector>,
     /// No progress on stderr.
     #[arg(short, long)]
     quiet: bool,
@@ -153,6 +157,8 @@ impl Run {
         match run::run(plan, options, cancel.clone()).await {
             Ok(finished) => {
                 let exit = self.tell(&finished, streams)?;
+                #[cfg(feature = "otlp")]
+                self.export(&finished, streams).await?;
                 let folder = finished.folder.file_name().map(|name| name.to_string_lossy().into_owned());
                 let error = finished.error.as_ref().map(|error| run::with_causes(error));
                 Ok((exit, Entry { experiment: plan.name.clone(), folder, report: finished.report, error }))
@@ -163,6 +169,16 @@ impl Run {
                 Ok((exit_of_error(&error), Entry { experiment: plan.name.clone(), folder: None, report: None, error: why }))
             }
         }
+    }
+
+    #[cfg(feature = "otlp")]
+    async fn export(&self, finished: &Finished, streams: &mut Streams<'_>) -> Result<(), Failure> {
+        if let (Some(collector), Some(trace)) = (&self.otlp, finished.report.as_ref().and_then(report::trace))
+            && let Err(error) = collector.send(&trace).await
+        {
+            writeln!(streams.err, "--otlp: the trace of {} was not taken: {error}", finished.folder.display())?;
+        }
+        Ok(())
     }
 
     fn tell(&self, finished: &Finished, streams: &mut Streams<'_>) -> CommandResult {

@@ -21,6 +21,8 @@ mod markdown;
 mod metrics;
 mod model;
 mod openmetrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod paint;
 mod schema;
 mod terminal;
@@ -39,6 +41,8 @@ pub use model::{
     CheckReport, ClaimReport, ClockReport, EngineReport, EpisodeReport, Example, FaultReport, Lateness, Leaks, PhaseReport, ProofOp,
     Recorded, Report, RunReport, SCHEMA_VERSION, Schedule,
 };
+#[cfg(feature = "otlp")]
+pub use otlp::trace;
 pub(crate) use paint::wrap;
 pub use schema::schema;
 pub use terminal::terminal;
