@@ -10,15 +10,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use chaos::check::{Append, Check, Checker, Order, Register};
-use chaos::model::{F, Isolation, Mop, Op, OpType, OpenOps, Scanner, Value};
+use chaos::model::{F, Isolation, Op, OpType, OpenOps, Scanner, Value};
 use chaos::workload::Draws;
+
+#[path = "adya-comparison/src/appends.rs"]
+mod appends;
+use appends::{CLIENTS, appends};
 
 /// The environment variable that tells a child what it measures: `append 1000000`.
 const RUN: &str = "CONSISTENCY_CHECK";
-/// Ops that are open at once.
-const CLIENTS: u64 = 8;
-const LISTS: usize = 5;
-const APPENDS_MAX: u64 = 64;
 const REGISTERS: u64 = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -81,51 +81,13 @@ fn measure(workload: &str, ops: u64, out: &mut impl Write) -> Result<(), Box<dyn
     };
     let mut timed = Timed { checker, scanner: Scanner::new(), open: OpenOps::default(), line: Vec::new(), index: 0, took: Duration::ZERO };
     if workload == "append" {
-        appends(ops, &mut timed)
+        appends(ops, &mut |kind, process, mops| timed.take(kind, process, F::Txn, Value::Txn(mops)));
     } else {
-        registers(ops, &mut timed)
+        registers(ops, &mut timed);
     }
     let (check, took) = timed.finish();
     writeln!(out, "{workload:<9}{ops:>10} ops  {:>7.2} s  peak {:>7.1} MB  {}", took.as_secs_f64(), peak_megabytes(), check.verdict)?;
     Ok(())
-}
-
-/// Eight clients at a time begin together, take effect one after the other and end together: the concurrency that real clients have, and a serial order.
-fn appends(ops: u64, timed: &mut Timed) {
-    let mut draws = Draws::new(1, 1);
-    let mut lists: Vec<(u64, Vec<u64>)> = (1..=LISTS as u64).map(|key| (key, Vec::new())).collect();
-    let mut next_key = LISTS as u64;
-    for _ in 0..ops / CLIENTS {
-        let mut results = Vec::new();
-        for _ in 0..CLIENTS {
-            let mut done = Vec::new();
-            for _ in 0..1 + draws.below(8) {
-                let bits = draws.draw();
-                let (key, list) = &mut lists[(bits >> 1).trailing_zeros() as usize % LISTS];
-                if bits & 1 == 1 {
-                    done.push(Mop::Read(*key, Some(list.clone())));
-                    continue;
-                }
-                if list.len() as u64 == APPENDS_MAX {
-                    next_key += 1;
-                    (*key, *list) = (next_key, Vec::new());
-                }
-                list.push(list.len() as u64 + 1);
-                done.push(Mop::Append(*key, list.len() as u64));
-            }
-            results.push(done);
-        }
-        for (client, done) in (0..).zip(&results) {
-            let asked = done.iter().map(|mop| match mop {
-                Mop::Read(key, _) => Mop::Read(*key, None),
-                append => append.clone(),
-            });
-            timed.take(OpType::Invoke, client, F::Txn, Value::Txn(asked.collect()));
-        }
-        for (client, done) in (0..).zip(results) {
-            timed.take(OpType::Ok, client, F::Txn, Value::Txn(done));
-        }
-    }
 }
 
 fn registers(ops: u64, timed: &mut Timed) {

@@ -48,7 +48,7 @@ impl Bank {
             if nth <= EXAMPLES_MAX as u64 {
                 let mut proof = vec![reference, index];
                 proof.dedup();
-                self.examples.push(Found { class, key: None, detail, proof });
+                self.examples.push(Found { class, key: None, detail, proof, cycle: Vec::new() });
             }
         }
     }
@@ -62,7 +62,7 @@ impl Checker for Bank {
     fn op(&mut self, op: &OpView<'_>, _begun: Option<&Begun>) {
         match (op.f, op.kind, op.value) {
             (F::BankTransfer, OpType::Ok, _) => self.transfers += 1,
-            (F::BankRead, OpType::Ok, ValueView::Balances(balances)) => {
+            (F::BankRead, OpType::Ok, ValueView::Numbers(balances)) => {
                 self.snapshot(op.index, balances);
             }
             (F::BankRead, OpType::Ok, _) => {
@@ -124,7 +124,7 @@ mod tests {
         for snapshot in snapshots {
             let process = history.process();
             history.push(OpType::Invoke, process, F::BankRead, Value::None, None);
-            let balances = Value::Balances(snapshot.to_vec());
+            let balances = Value::Numbers(snapshot.to_vec());
             history.push(OpType::Ok, process, F::BankRead, balances, None);
         }
         let mut bank = Bank::new();

@@ -62,7 +62,7 @@ impl HistoryBuilder {
     /// One page, read by a process of its own.
     pub(crate) fn page(&mut self, after: u64, rows: &[(u64, Digest)]) {
         let process = self.process();
-        self.push(OpType::Invoke, process, F::LedgerRead, Value::After(after), None);
+        self.push(OpType::Invoke, process, F::LedgerRead, Value::Key(after), None);
         self.push(OpType::Ok, process, F::LedgerRead, Value::Rows(rows.to_vec()), None);
     }
 

@@ -7,6 +7,8 @@ mod append;
 mod bank;
 mod guard;
 mod ledger;
+mod own_sql;
+mod queue;
 mod register;
 mod single_writer;
 mod volume;
@@ -19,6 +21,8 @@ pub use append::{Append, Order};
 pub use bank::Bank;
 pub use guard::{Guarded, guarded};
 pub use ledger::Ledger;
+pub use own_sql::Own;
+pub use queue::Queue;
 pub use register::Register;
 pub use single_writer::{Overlap, Refusal, overlaps, single_writer};
 pub use volume::volume;
@@ -71,6 +75,21 @@ pub struct Found {
     pub detail: String,
     /// Indices of the ops that prove it, in order.
     pub proof: Vec<u64>,
+    /// Of a cycle of transactions: what leads from each to the next, and from the last to the first.
+    pub cycle: Vec<Link>,
+}
+
+/// Why one transaction of a cycle comes before the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The op that comes before.
+    pub from: u64,
+    /// The op that comes after.
+    pub to: u64,
+    /// `ww`, `wr`, `rw`, `process` or `realtime`.
+    pub why: &'static str,
+    /// The list that shows it, of the first three.
+    pub key: Option<u64>,
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::check::{Append, Bank, Check as Finding, Checker, Found, Guarded, Ledger, Order, Register};
+use crate::check::{Append, Bank, Check as Finding, Checker, Found, Guarded, Ledger, Order, Own, Queue, Register};
 use crate::exchange::{self, Foreign};
-use crate::experiment;
+use crate::experiment::{self, OwnSql};
 use crate::model::{Isolation, Op, OpenOps, Outcome, Scanner, Verdict};
 use crate::report::History;
 use crate::workload::OPENING_CONTENT;
@@ -39,6 +39,10 @@ pub(super) enum Which {
     Append,
     /// Linearizable registers.
     Register,
+    /// Items that are taken out once.
+    Queue,
+    /// The user's own checks, from the folder of a run.
+    Sql,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -63,15 +67,20 @@ impl ByChecker {
     /// Judges and shows.
     pub(super) fn run(&self, which: Which, path: &Path, output: Output, streams: &mut Streams<'_>) -> CommandResult {
         let unreadable = |error: std::io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
-        let (path, level) = if path.is_dir() {
-            let plan = experiment::load(&path.join("experiment.yaml"))?;
-            (path.join("history.jsonl"), plan.workload.isolation)
-        } else {
-            (path.to_owned(), Isolation::Serializable)
+        let plan = path.is_dir().then(|| experiment::load(&path.join("experiment.yaml"))).transpose()?;
+        let own = plan.as_ref().and_then(|plan| plan.workload.sql.clone());
+        if which == Which::Sql && own.is_none() {
+            let message =
+                format!("{}: holds no statements of the sql workload, expected the folder of a run that had some", path.display());
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        let (path, level) = match plan {
+            Some(plan) => (path.join("history.jsonl"), plan.workload.isolation),
+            None => (path.to_owned(), Isolation::Serializable),
         };
         let level = self.isolation.unwrap_or(level);
         let judged = if is_ours(&path).map_err(unreadable)? {
-            self.ours(which, level, &path).map_err(unreadable)?
+            Self::ours(self.checker(which, level, Order::RealTime, own.as_ref()), &path).map_err(unreadable)?
         } else if which == Which::Append {
             let text = std::fs::read_to_string(&path).map_err(unreadable)?;
             let foreign = exchange::read(&text).map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))?;
@@ -87,7 +96,7 @@ impl ByChecker {
         Ok(Exit::from(Outcome::from(judged.verdict)))
     }
 
-    fn checker(&self, which: Which, level: Isolation, order: Order) -> Guarded {
+    fn checker(&self, which: Which, level: Isolation, order: Order, own: Option<&OwnSql>) -> Guarded {
         let order = match self.order {
             OrderWord::RealTime => order,
             OrderWord::Process => order.min(Order::Process),
@@ -98,12 +107,13 @@ impl ByChecker {
             Which::Bank => Box::new(Bank::new()),
             Which::Append => Box::new(Append::new(level, order)),
             Which::Register => Box::new(Register::new(OPENING_CONTENT)),
+            Which::Queue => Box::new(Queue::new()),
+            Which::Sql => Box::new(Own::new(own.expect("a run without statements was refused"))),
         };
         Guarded::new(checker)
     }
 
-    fn ours(&self, which: Which, level: Isolation, path: &Path) -> std::io::Result<Statement> {
-        let mut checker = self.checker(which, level, Order::RealTime);
+    fn ours(mut checker: Guarded, path: &Path) -> std::io::Result<Statement> {
         let history = History::read(path, |op, begun| checker.op(op, begun))?;
         let mut finding = checker.finish();
         if let Some(damage) = &history.damage {
@@ -118,7 +128,7 @@ impl ByChecker {
     fn foreign(&self, level: Isolation, foreign: &Foreign) -> Statement {
         // Without beginnings nothing ran before anything else for certain.
         let order = if foreign.without_beginning > 0 { Order::Process } else { Order::RealTime };
-        let mut checker = self.checker(Which::Append, level, order);
+        let mut checker = self.checker(Which::Append, level, order, None);
         let (mut scanner, mut open, mut line) = (Scanner::new(), OpenOps::default(), Vec::new());
         let mut damage = None;
         for op in &foreign.ops {

@@ -29,7 +29,7 @@ enum What {
 }
 
 /// The checkers that judge every run; none is chosen by the experiment.
-const CHECKERS: [Entry; 6] = [
+const CHECKERS: [Entry; 8] = [
     Entry {
         name: "ledger",
         about: "Every acknowledged row is there once with the right content, and no other.",
@@ -49,6 +49,16 @@ const CHECKERS: [Entry; 6] = [
         name: "register",
         about: "Every register is linearizable. Runs where the mix has register.",
         reach: "stale reads and lost writes, with the smallest prefix that fails",
+    },
+    Entry {
+        name: "queue",
+        about: "Every acknowledged item was taken out at most once, and is still there where it was not. Runs where the mix has queue.",
+        reach: "lost, duplicated, resurrected and unexpected items",
+    },
+    Entry {
+        name: "sql",
+        about: "Your own checks hold: every acknowledged key is there once, or a query returns nothing. Runs where the mix has sql.",
+        reach: "lost, duplicated, resurrected and unexpected keys of your own tables, violated invariants",
     },
     Entry {
         name: "single-writer",

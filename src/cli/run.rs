@@ -262,6 +262,7 @@ pub(super) fn exit_of_error(error: &RunError) -> Exit {
         RunError::Interrupted => Exit::Interrupted,
         RunError::Fault(_) => Exit::LeftBehind,
         RunError::Refused(_) => Exit::Inconclusive,
+        RunError::Statement(_) => Exit::Usage,
         RunError::Bug(_) => Exit::Bug,
         RunError::Cluster(_) | RunError::Target(_) | RunError::NotSeen(_) | RunError::Engine(_) | RunError::Folder(_) => Exit::Unavailable,
     }

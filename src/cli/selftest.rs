@@ -1,12 +1,13 @@
 use clap::Args;
 
+use crate::experiment::{Named, SandboxSabotage};
 use crate::model::Isolation;
-use crate::selftest::{Matrix, Row, Trial, trial};
+use crate::selftest::{Matrix, Row, Trial, TrialError, Trialed, sandbox_trial, trial};
 use crate::target::stand_in;
 
 use super::{CommandResult, Exit, Failure, Output, Streams, write_json};
 
-/// Plants every defect of the stand-in engine in turn and shows which checker finds it, and that none accuses an engine without one.
+/// Plants every defect of the stand-in engine and of the sandbox in turn and shows which checker finds it, and that none accuses what has none.
 ///
 /// Exit code 0: every defect was found, and nothing in the engine without one; 1: a defect was missed, or a sound engine accused.
 #[derive(Debug, Args)]
@@ -31,8 +32,15 @@ pub(super) struct Selftest {
     output: Output,
 }
 
+/// The defects of the engine, and then those of the sandbox.
+fn modes() -> Vec<(String, String)> {
+    let mut modes = stand_in::process::sabotage_modes();
+    modes.extend(SandboxSabotage::ALL.iter().map(|defect| (defect.id().to_owned(), defect.meaning().trim_end_matches('.').to_owned())));
+    modes
+}
+
 fn mode(word: &str) -> Result<String, String> {
-    let modes = stand_in::process::sabotage_modes();
+    let modes = modes();
     if modes.iter().any(|(name, _)| name == word) {
         return Ok(word.to_owned());
     }
@@ -65,7 +73,7 @@ fn volatile(mode: Option<&str>, seed: u64) -> bool {
 
 impl Selftest {
     pub async fn run(self, streams: &mut Streams<'_>) -> CommandResult {
-        let all = stand_in::process::sabotage_modes();
+        let all = modes();
         if self.list {
             for (name, about) in &all {
                 writeln!(streams.out, "{name:<18}{about}")?;
@@ -74,11 +82,15 @@ impl Selftest {
         }
         let chosen = if self.modes.is_empty() { all.into_iter().map(|(name, _)| name).collect() } else { self.modes.clone() };
         let mut matrix = Matrix::default();
-        for mode in chosen {
-            matrix.rows.push(self.row(Some(mode), self.seeds, streams).await?);
+        for mode in &chosen {
+            let sandbox = SandboxSabotage::named(mode).is_some();
+            matrix.rows.push(self.row(Some(mode.clone()), sandbox, self.seeds, streams).await?);
         }
         if self.sound > 0 {
-            matrix.rows.push(self.row(None, self.sound, streams).await?);
+            matrix.rows.push(self.row(None, false, self.sound, streams).await?);
+            if chosen.iter().any(|mode| SandboxSabotage::named(mode).is_some()) {
+                matrix.rows.push(self.row(None, true, 1, streams).await?);
+            }
         }
         match self.output {
             Output::Text => write!(streams.out, "{matrix}")?,
@@ -87,19 +99,24 @@ impl Selftest {
         Ok(Exit::from(matrix.outcome()))
     }
 
-    async fn row(&self, mode: Option<String>, seeds: u64, streams: &mut Streams<'_>) -> Result<Row, Failure> {
+    async fn row(&self, mode: Option<String>, sandbox: bool, seeds: u64, streams: &mut Streams<'_>) -> Result<Row, Failure> {
         let name = mode.as_deref().unwrap_or("none").to_owned();
         let mut trials = Vec::new();
         for seed in 0..seeds {
             writeln!(streams.err, "{name}, seed {seed}")?;
-            let isolation = level(mode.as_deref(), seed);
-            let held =
-                trial(&Trial { sabotage: mode.clone(), volatile: volatile(mode.as_deref(), seed), isolation, seed, ops: self.ops }).await;
-            trials.push(held.map_err(|error| {
+            trials.push(self.trial(mode.as_deref(), sandbox, seed).await.map_err(|error| {
                 let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
                 Failure::unavailable(format!("the trial of {name} with seed {seed} could not be held: {error}{cause}"))
             })?);
         }
-        Ok(Row { mode, trials })
+        Ok(Row { mode, sandbox, trials })
+    }
+
+    async fn trial(&self, mode: Option<&str>, sandbox: bool, seed: u64) -> Result<Trialed, TrialError> {
+        if sandbox {
+            return sandbox_trial(mode.and_then(SandboxSabotage::named), seed).await;
+        }
+        let isolation = level(mode, seed);
+        trial(&Trial { sabotage: mode.map(str::to_owned), volatile: volatile(mode, seed), isolation, seed, ops: self.ops }).await
     }
 }

@@ -26,7 +26,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::experiment::ClusterRef;
+use crate::experiment::{ClusterRef, SandboxSabotage};
 use crate::model::Provider;
 use node_action::unsupported;
 
@@ -229,11 +229,16 @@ pub fn record(provider: &dyn ClusterProvider) -> ClusterRecord {
 /// The provider for a reference. Nothing is started or asked yet. `node_access` tells how the nodes of a context are reached; the others know by themselves.
 pub fn provider(reference: &ClusterRef, node_access: Option<NodeAccess>) -> Result<Arc<dyn ClusterProvider>, ClusterError> {
     Ok(match reference {
-        ClusterRef::Sandbox(name) => Arc::new(SandboxProvider::new(name.clone())),
+        ClusterRef::Sandbox(name) => Arc::new(SandboxProvider::new(name.clone(), None)),
         ClusterRef::Kind(name) => Arc::new(KindProvider::new(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
         ClusterRef::Context(name) => Arc::new(ContextProvider::new(name.clone(), node_access)),
         ClusterRef::K3d(name) => Arc::new(KindProvider::k3d(name.clone().unwrap_or_else(|| "chaos".to_owned()))),
     })
+}
+
+/// A sandbox of a run's own with a planted defect.
+pub fn sabotaged_sandbox(defect: SandboxSabotage) -> Arc<dyn ClusterProvider> {
+    Arc::new(SandboxProvider::new(None, Some(defect)))
 }
 
 /// What each kind of provider can do to nodes and containers.
@@ -241,7 +246,7 @@ pub fn capabilities() -> [(&'static str, &'static [Capability]); 4] {
     let context = ContextProvider::new(String::new(), None);
     let kind = KindProvider::new(String::new());
     [
-        ("sandbox", SandboxProvider::new(None).capabilities()),
+        ("sandbox", SandboxProvider::new(None, None).capabilities()),
         ("kind", kind.capabilities()),
         ("context", context.capabilities()),
         ("context with nodeAccess", node_pod::CAPABILITIES),

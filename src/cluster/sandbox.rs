@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 use super::context::node_entrances;
 use super::node_action::{bare_id, unsupported};
 use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction};
+use crate::experiment::{Named, SandboxSabotage};
 use crate::model::Provider;
 use crate::target::stand_in;
 
@@ -36,6 +37,8 @@ struct Ready {
 #[derive(Debug)]
 pub struct SandboxProvider {
     standing: Option<Standing>,
+    /// Of a sandbox of the run's own: its planted defect.
+    sabotage: Option<SandboxSabotage>,
     own: Mutex<Option<Own>>,
 }
 
@@ -48,14 +51,18 @@ struct Own {
 }
 
 impl SandboxProvider {
-    /// A sandbox of the caller's own, or the standing one of that name. Nothing is started yet.
-    pub fn new(standing: Option<String>) -> Self {
-        SandboxProvider { standing: standing.map(Standing::named), own: Mutex::new(None) }
+    /// A sandbox of the caller's own, which can be told to have a defect, or the standing one of that name. Nothing is started yet.
+    pub fn new(standing: Option<String>, sabotage: Option<SandboxSabotage>) -> Self {
+        SandboxProvider { standing: standing.map(Standing::named), sabotage, own: Mutex::new(None) }
     }
 
     async fn start_own(&self) -> Result<Ready, ClusterError> {
         let folder = tempfile::Builder::new().prefix("chaos-sandbox-").tempdir().map_err(not_started)?;
-        let mut child = serve_command(folder.path(), true)?
+        let mut command = serve_command(folder.path(), true)?;
+        if let Some(defect) = self.sabotage {
+            command.args(["--sabotage", defect.id()]);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log_file(folder.path())?)

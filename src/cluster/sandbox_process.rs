@@ -6,3 +6,14 @@ use std::ffi::OsString;
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     kube_sandbox::program::run(arguments, &["sandbox"])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::experiment::{Named, SandboxSabotage};
+
+    #[test]
+    fn the_experiment_knows_every_defect_of_the_sandbox() {
+        let known: Vec<&str> = SandboxSabotage::ALL.iter().map(|defect| defect.id()).collect();
+        assert_eq!(kube_sandbox::Sabotage::ALL.map(kube_sandbox::Sabotage::name).to_vec(), known);
+    }
+}

@@ -83,6 +83,8 @@ impl<W: Write> Exporter<W> {
             F::RegisterRead | F::RegisterFinal => "read",
             F::RegisterWrite => "write",
             F::RegisterCas => "cas",
+            // Jepsen's word for a queue that is emptied at the end.
+            F::QueueFinal => "drain",
             f => f.word(),
         };
         let (key, word, next) = (|name| spelling.key(name), |word| spelling.word(word), spelling.comma);
@@ -110,18 +112,19 @@ impl<W: Write> Exporter<W> {
         match value {
             ValueView::None => write!(to, "{nil}"),
             ValueView::Row(key, digest) => write!(to, "[{key}{space}\"{digest}\"]"),
-            ValueView::After(key) => write!(to, "{key}"),
+            ValueView::Key(key) => write!(to, "{key}"),
             ValueView::Transfer { from, to: paid, amount } => {
                 let next = spelling.comma;
                 write!(to, "{{{}{from}{next}{}{paid}{next}{}{amount}}}", spelling.key("from"), spelling.key("to"), spelling.key("amount"))
             }
             ValueView::Rows(rows) => list(to, space, rows, |to, (key, digest)| write!(to, "[{key}{space}\"{digest}\"]")),
-            ValueView::Balances(balances) => list(to, space, balances, |to, balance| write!(to, "{balance}")),
+            ValueView::Numbers(numbers) => list(to, space, numbers, |to, number| write!(to, "{number}")),
             // Jepsen's `independent` tuples.
             ValueView::Register { key, value } => match value {
                 Some(value) => write!(to, "[{key}{space}{value}]"),
                 None => write!(to, "[{key}{space}{nil}]"),
             },
+            ValueView::Statement { statement, key, client } => write!(to, "[{statement}{space}{key}{space}{client}]"),
             ValueView::Cas { key, expected, new } => write!(to, "[{key}{space}[{expected}{space}{new}]]"),
             ValueView::Txn(txn) => list(to, space, txn.mops(), |to, mop| match mop {
                 MopView::Append(key, element) => write!(to, "[{}{space}{key}{space}{element}]", spelling.word("append")),
@@ -189,6 +192,8 @@ fn workload_of(f: F) -> Option<WorkloadKind> {
         F::BankTransfer | F::BankRead => Some(WorkloadKind::Bank),
         F::Txn | F::TxnFinal => Some(WorkloadKind::Append),
         F::RegisterRead | F::RegisterWrite | F::RegisterCas | F::RegisterFinal => Some(WorkloadKind::Register),
+        F::Enqueue | F::Dequeue | F::QueueFinal => Some(WorkloadKind::Queue),
+        F::Sql | F::SqlCheck => Some(WorkloadKind::Sql),
     }
 }
 

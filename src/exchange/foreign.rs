@@ -201,7 +201,7 @@ mod tests {
             ("{:process 0 :type :maybe}", "has no type"),
             ("{\"process\":0,\n", "line 2"),
             ("(1", "line 1"),
-            ("{\"process\":0,\"type\":\"ok\",\"f\":\"enqueue\"}", "does \"enqueue\""),
+            ("{\"process\":0,\"type\":\"ok\",\"f\":\"delete\"}", "does \"delete\""),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(what), "{text}: {error}");

@@ -33,6 +33,10 @@ pub fn workloads() -> Vec<Entry> {
                 WorkloadKind::Bank => "torn transactions: a total that changes, a negative balance, a missing account",
                 WorkloadKind::Append => "dirty, aborted, intermediate and stale reads, lost updates, write skew and every other cycle",
                 WorkloadKind::Register => "stale reads and writes that are undone, also across a failover",
+                WorkloadKind::Sql => {
+                    "lost, doubled, resurrected and unexpected keys of your own tables, and whatever your own queries tell"
+                }
+                WorkloadKind::Queue => "lost, doubled, resurrected and unexpected items, also where a transaction was undone or done twice",
             },
         })
         .collect()

@@ -2,7 +2,8 @@
 
 use super::faults::FAULTS;
 use super::names::Named;
-use super::plan::{AccessMode, Cache, Controller, Engine, Sabotage, Tls, Touch};
+use super::own_sql::Returns;
+use super::plan::{AccessMode, Cache, Controller, Engine, Sabotage, SandboxSabotage, Tls, Touch};
 use crate::model::{Claim, Isolation};
 
 /// A mapping with a fixed set of keys.
@@ -99,6 +100,12 @@ pub(super) enum Kind {
     Size,
     /// A mapping.
     Section(&'static Section),
+    /// T-SQL.
+    Statement,
+    /// A list of T-SQL.
+    Statements,
+    /// A list of mappings.
+    Items(&'static Section),
     /// The list of faults.
     Faults,
 }
@@ -123,6 +130,12 @@ pub(super) const RATE_PER_S_MAX: f64 = 100_000.0;
 /// The most steps of a load.
 pub(super) const STEPS_MAX: usize = 100;
 
+/// The most items of a list.
+pub(super) const ITEMS_MAX: usize = 100;
+
+/// The longest piece of T-SQL.
+pub(super) const STATEMENT_CHARS_MAX: usize = 8_000;
+
 /// How many injections a run may have, all faults together.
 pub(super) const INJECTIONS_MAX: u64 = 1_000;
 
@@ -145,6 +158,12 @@ pub(super) static EXPERIMENT: Section = Section {
             "cluster",
             "Where it runs unless the command line says otherwise: sandbox, kind[:NAME], k3d[:NAME] or context:NAME. Left out: the sandbox, so that nothing real is touched by accident.",
             Kind::Cluster,
+            Absent::Nothing,
+        ),
+        key(
+            "sandboxSabotage",
+            "A defect that the sandbox is told to have, for tests of the harness itself.",
+            Kind::Choice(words::<SandboxSabotage>),
             Absent::Nothing,
         ),
         key(
@@ -284,6 +303,43 @@ static WORKLOAD: Section = Section {
             Absent::Default("read-committed"),
         ),
         key("opTimeout", "How long one op may take before its outcome is unknown.", Kind::Duration(Span::Positive), Absent::Default("5s")),
+        key("sql", "Your own statements, where the mix has sql.", Kind::Section(&SQL), Absent::Nothing),
+    ],
+};
+
+static SQL: Section = Section {
+    doc: "Your own statements for your own schema, in database chaos.",
+    keys: &[
+        key(
+            "setup",
+            "Batches that make the schema before the load, in order. They may run more than once: CREATE what is missing, DELETE what an earlier attempt left.",
+            Kind::Statements,
+            Absent::Nothing,
+        ),
+        key("statements", "What the clients run.", Kind::Items(&STATEMENT), Absent::Nothing),
+        key("checks", "What must hold after everything has healed.", Kind::Items(&CHECK), Absent::Nothing),
+    ],
+};
+
+static STATEMENT: Section = Section {
+    doc: "A statement of the load. It runs in a transaction of its own at `workload.isolation`.",
+    keys: &[
+        key(
+            "run",
+            "T-SQL. @key is a BIGINT from 1 that no other statement has, @client the client's number, @value a BIGINT below a million, @text 40 letters; \
+             all come from the seed.",
+            Kind::Statement,
+            Absent::Mistake,
+        ),
+        key("weight", "Its share among the statements, in any unit.", SHARE, Absent::Default("1")),
+    ],
+};
+
+static CHECK: Section = Section {
+    doc: "A query after everything has healed, and what it must return.",
+    keys: &[
+        key("query", "T-SQL that reads.", Kind::Statement, Absent::Mistake),
+        key("returns", "What it must return.", Kind::Choice(words::<Returns>), Absent::Mistake),
     ],
 };
 
@@ -306,6 +362,8 @@ pub(super) static MIX: Section = Section {
         key("bank", "Transfers between accounts, and snapshot reads of all balances: the atomicity check.", SHARE, Absent::Nothing),
         key("append", "Transactions of 1 to 8 appends to lists and reads of lists: the isolation check.", SHARE, Absent::Nothing),
         key("register", "Reads, writes and compare-and-sets of registers: the linearizability check.", SHARE, Absent::Nothing),
+        key("queue", "Enqueues and dequeues of unique items: each is taken out at most once, and none vanishes.", SHARE, Absent::Nothing),
+        key("sql", "Your own statements for your own schema, with checks of your own: the keys `workload.sql`.", SHARE, Absent::Nothing),
     ],
 };
 
@@ -405,8 +463,11 @@ pub(super) fn sections_with(name: &str) -> Vec<String> {
             if key.name == name {
                 found.push(if path.is_empty() { "the top level".to_owned() } else { format!("`{path}`") });
             }
-            if let Kind::Section(inner) = key.kind {
-                search(inner, &super::yaml::join(path, key.name), name, found);
+            let inner_path = super::yaml::join(path, key.name);
+            match key.kind {
+                Kind::Section(inner) => search(inner, &inner_path, name, found),
+                Kind::Items(inner) => search(inner, &format!("{inner_path}[]"), name, found),
+                _ => {}
             }
         }
     }

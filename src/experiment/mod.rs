@@ -11,6 +11,7 @@ mod form;
 mod mistake;
 mod names;
 mod outline;
+mod own_sql;
 mod plan;
 mod reader;
 mod resolve;
@@ -21,9 +22,11 @@ mod yaml;
 pub use mistake::{At, Mistake, Mistakes};
 pub use names::Named;
 pub use outline::{Created, Injection, Outline, cautions, outline};
+pub use own_sql::{OwnCheck, OwnSql, Returns, Statement};
 pub use plan::{
     AccessMode, BlastRadius, Cache, ClusterRef, Controller, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Grace, Pace, Plan,
-    PlannedFault, ReconnectTarget, Sabotage, ServiceAccess, Step, Storage, TargetPlan, Tls, Touch, WorkloadKind, WorkloadPlan,
+    PlannedFault, ReconnectTarget, Sabotage, SandboxSabotage, ServiceAccess, Step, Storage, TargetPlan, Tls, Touch, WorkloadKind,
+    WorkloadPlan,
 };
 pub use resolve::fault_spec;
 pub use schema::schema;

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::model::{Claim, Isolation};
 
-use super::plan::{AccessMode, Cache, ClusterRef, Controller, Engine, Sabotage, ServiceAccess, Tls, Touch, WorkloadKind};
+use super::own_sql::Returns;
+use super::plan::{AccessMode, Cache, ClusterRef, Controller, Engine, Sabotage, SandboxSabotage, ServiceAccess, Tls, Touch, WorkloadKind};
 
 /// A choice that a file makes by a word.
 pub trait Named: Copy + Sized + 'static {
@@ -98,6 +99,20 @@ named!(WorkloadKind,
     Bank = "bank": "Transfers between accounts, and snapshot reads of all balances: the atomicity check.",
     Append = "append": "Transactions of 1 to 8 appends to lists and reads of lists: the isolation check.",
     Register = "register": "Reads, writes and compare-and-sets of registers: the linearizability check.",
+    Queue = "queue": "Enqueues and dequeues of unique items: each is taken out at most once, and none vanishes.",
+    Sql = "sql": "Your own statements for your own schema, with checks of your own: the keys `workload.sql`.",
+);
+
+named!(Returns,
+    Acknowledged = "acknowledged": "The key of every acknowledged statement that uses @key, each once, in the first column. Keys below 1 are not judged.",
+    Nothing = "nothing": "No rows.",
+);
+
+named!(SandboxSabotage,
+    FreshVolume = "fresh-volume": "A pod that replaces another finds an empty volume under its claim.",
+    WrongPod = "wrong-pod": "Service addresses go on leading to the first pod that stood behind them.",
+    SplitBrain = "split-brain": "A ReplicaSet runs one pod more than it is asked for, on the same claim.",
+    StaleEndpoint = "stale-endpoint": "The endpoint of a pod that is gone is never removed.",
 );
 
 named!(Cache,

@@ -216,6 +216,13 @@ fn settings(plan: &Plan) -> BTreeMap<String, String> {
     if let Some(image) = &plan.node_access {
         settings.insert("nodeAccess.image".to_owned(), image.clone());
     }
+    if let Some(defect) = plan.sandbox_sabotage {
+        settings.insert("sandboxSabotage".to_owned(), defect.to_string());
+    }
+    if let Some(own) = &plan.workload.sql {
+        let shown = format!("{} batches of setup, {} statements, {} checks", own.setup.len(), own.statements.len(), own.checks.len());
+        settings.insert("workload.sql".to_owned(), shown);
+    }
     if plan.target.ignore_sigterm {
         settings.insert("target.ignoreSigterm".to_owned(), "true".to_owned());
     }

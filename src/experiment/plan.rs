@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Claim, Isolation, Rate, format_duration};
 
+use super::own_sql::OwnSql;
+
 /// A validated experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -17,6 +19,8 @@ pub struct Plan {
     pub description: String,
     /// Where the file says that it runs, unless the command line says otherwise.
     pub cluster: Option<ClusterRef>,
+    /// A defect that the sandbox is told to have; of no other cluster.
+    pub sandbox_sabotage: Option<SandboxSabotage>,
     /// What is under test.
     pub target: TargetPlan,
     /// The load.
@@ -192,6 +196,19 @@ pub enum Tls {
     TrustServerCertificate,
 }
 
+/// A defect that the sandbox can be told to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SandboxSabotage {
+    /// A pod that replaces another finds an empty volume under its claim.
+    FreshVolume,
+    /// Service addresses go on leading to the first pod that stood behind them.
+    WrongPod,
+    /// A `ReplicaSet` runs one pod more than it is asked for.
+    SplitBrain,
+    /// The endpoint of a pod that is gone is never removed.
+    StaleEndpoint,
+}
+
 /// A workload that can be part of a mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkloadKind {
@@ -203,6 +220,10 @@ pub enum WorkloadKind {
     Append,
     /// Reads, writes and compare-and-sets of registers.
     Register,
+    /// Enqueues and dequeues of items.
+    Queue,
+    /// The user's own statements.
+    Sql,
 }
 
 /// The load.
@@ -220,6 +241,8 @@ pub struct WorkloadPlan {
     pub op_timeout: Duration,
     /// The isolation level of the load's transactions.
     pub isolation: Isolation,
+    /// The user's own statements, where the mix has them.
+    pub sql: Option<OwnSql>,
 }
 
 /// How ops are issued.

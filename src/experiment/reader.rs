@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::model::{Rate, parse_duration, parse_quantity, parse_rate};
 
-use super::form::{Absent, DURATION_S_MAX, Key, Kind, RATE_PER_S_MAX, STEP, STEPS_MAX, Section, Span, sections_with};
+use super::form::{
+    Absent, DURATION_S_MAX, ITEMS_MAX, Key, Kind, RATE_PER_S_MAX, STATEMENT_CHARS_MAX, STEP, STEPS_MAX, Section, Span, sections_with,
+};
 use super::mistake::{At, Mistake, quoted};
 use super::names::Named;
 use super::plan::{ClusterRef, Grace, Pace, ServiceAccess, Step};
@@ -290,6 +292,45 @@ impl<'a> Fields<'a> {
         steps
     }
 
+    /// The items of a list with their paths; none where it is left out. An empty list is a mistake, and so is a very long one.
+    fn sequence(&self, name: &str) -> Vec<(&'a Node, String)> {
+        let key = self.key(name);
+        let path = join(&self.path, name);
+        let Some(entry) = self.entry(name) else { return Vec::new() };
+        let Value::Sequence(items) = &entry.value.value else {
+            self.log.note(entry.value.at, &path, format!("is {}, expected {}", entry.value.kind(), expected(&key.kind)));
+            return Vec::new();
+        };
+        if items.is_empty() || items.len() > ITEMS_MAX {
+            let what = format!("has {} items, expected {} of 1 to {ITEMS_MAX}", items.len(), expected(&key.kind));
+            self.log.note(entry.value.at, &path, what);
+        }
+        items.iter().take(ITEMS_MAX).enumerate().map(|(index, item)| (item, format!("{path}[{index}]"))).collect()
+    }
+
+    /// A list of T-SQL; empty when left out.
+    pub fn statements(&self, name: &str) -> Vec<String> {
+        let read = |(item, path): (&Node, String)| {
+            let result = match &item.value {
+                Value::Scalar { text, .. } => read_text(&Kind::Statement, text),
+                _ => Err(format!("is {}, expected {}", item.kind(), expected(&Kind::Statement))),
+            };
+            result.unwrap_or_else(|what| {
+                self.log.note(item.at, &path, what);
+                String::new()
+            })
+        };
+        self.sequence(name).into_iter().map(read).collect()
+    }
+
+    /// A list of sections; empty when left out.
+    pub fn items(&self, name: &str) -> Vec<Fields<'a>> {
+        let Kind::Items(inner) = self.key(name).kind else {
+            unreachable!("{name} is a list of sections in the table");
+        };
+        self.sequence(name).into_iter().map(|(item, path)| Fields::open(self.log, inner, item, &path, &[])).collect()
+    }
+
     /// A rate.
     pub fn rate(&self, name: &str) -> Field<Rate> {
         self.always(name, read_rate).map(|per_second| Rate { per_second })
@@ -400,6 +441,12 @@ fn expected(kind: &Kind) -> String {
         Kind::Pace => "a rate such as 200/s, `closed`, or a list of steps".to_owned(),
         Kind::Size => "a size such as 8Gi".to_owned(),
         Kind::Section(_) => "a mapping".to_owned(),
+        Kind::Statement => "a T-SQL statement".to_owned(),
+        Kind::Statements => "a list of T-SQL statements".to_owned(),
+        Kind::Items(inner) => {
+            let keys: Vec<&str> = inner.keys.iter().map(|key| key.name).collect();
+            format!("a list of mappings with {}", keys.join(" and "))
+        }
         Kind::Faults => "a list of faults, such as `- pod-kill: { grace: 0s }`".to_owned(),
     }
 }
@@ -432,6 +479,10 @@ fn read_text(kind: &Kind, text: &str) -> Result<String, String> {
         Kind::Label => is_label(text, 40),
         Kind::ObjectName => text.len() <= 253 && text.split('.').all(|part| is_label(part, 63)),
         Kind::Text => text.chars().count() <= 1_000 && !text.chars().any(|c| c.is_control() && c != '\n'),
+        Kind::Statement => {
+            let printable = !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t'));
+            !text.trim().is_empty() && text.chars().count() <= STATEMENT_CHARS_MAX && printable
+        }
         Kind::Word => !text.is_empty() && text.len() <= 255 && !text.starts_with('-') && text.chars().all(|c| c.is_ascii_graphic()),
         Kind::Size => {
             let bytes = parse_quantity(text).map_err(|error| error.to_string())?;
@@ -449,6 +500,7 @@ fn expected_text(kind: &Kind) -> String {
     match kind {
         Kind::Label => format!("{}, at most 40 characters", expected(kind)),
         Kind::Text => "a sentence of at most 1000 printable characters".to_owned(),
+        Kind::Statement => format!("{} of at most {STATEMENT_CHARS_MAX} printable characters", expected(kind)),
         kind => expected(kind),
     }
 }
@@ -502,13 +554,6 @@ fn read_duration(kind: &Kind, text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Words of the design that this version cannot do yet: an honest answer instead of "unknown".
-const NOT_YET: [(&str, &str); 1] = [("queue", "the queue workload is not supported yet")];
-
-fn not_yet(word: &str) -> Option<&'static str> {
-    NOT_YET.iter().find(|(known, _)| *known == word).map(|(_, answer)| *answer)
-}
-
 fn read_choice(kind: &Kind, text: &str) -> Result<String, String> {
     let (Kind::Choice(words) | Kind::Choices(words)) = kind else {
         unreachable!("not a choice");
@@ -516,9 +561,6 @@ fn read_choice(kind: &Kind, text: &str) -> Result<String, String> {
     let words: Vec<&str> = words().iter().map(|word| word.id).collect();
     if words.contains(&text) {
         return Ok(text.to_owned());
-    }
-    if let Some(answer) = not_yet(text) {
-        return Err(format!("{answer}, expected {}", one_of(&words)));
     }
     Err(match nearest(text, &words) {
         Some(near) => format!("unknown value {}, did you mean `{near}`? expected {}", quoted(text), one_of(&words)),
@@ -528,9 +570,6 @@ fn read_choice(kind: &Kind, text: &str) -> Result<String, String> {
 
 /// What to say of a key that a section does not have.
 pub(super) fn unknown_key(key: &str, names: &[&str]) -> String {
-    if let Some(answer) = not_yet(key) {
-        return format!("{answer}, expected {}", one_of(names));
-    }
     let hint = match nearest(key, names) {
         Some(near) => format!("did you mean `{near}`? "),
         None => match sections_with(key).as_slice() {

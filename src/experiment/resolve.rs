@@ -10,9 +10,10 @@ use super::faults::{FAULTS, FaultForm};
 use super::form::{EXPERIMENT, INJECTIONS_MAX, SCHEDULE};
 use super::mistake::{At, Mistake};
 use super::names::Named;
+use super::own_sql;
 use super::plan::{
-    BlastRadius, Cache, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget, Storage, TargetPlan,
-    Touch, WorkloadKind, WorkloadPlan,
+    BlastRadius, Cache, ClusterRef, Engine, ExistingPlan, ExistingTarget, Expect, FaultSpec, Plan, PlannedFault, ReconnectTarget,
+    SandboxSabotage, Storage, TargetPlan, Touch, WorkloadKind, WorkloadPlan,
 };
 use super::reader::{Field, Fields, Log, nearest};
 use super::yaml::{Entry, Node, Value, join};
@@ -43,10 +44,13 @@ pub(super) fn plan(root: &Node, overrides: &Overrides) -> Result<Plan, Vec<Mista
     }
     let decidable: BTreeSet<Claim> = entries.iter().flat_map(|entry| entry.spec.decides()).collect();
     let expect = expect(&log, top.section("expect"), faults_sound.then_some(&decidable));
+    let cluster = overrides.cluster.clone().or(top.maybe_cluster("cluster"));
+    let sandbox_sabotage = sandbox_sabotage(&log, &top, cluster.as_ref());
     let plan = Plan {
         name: top.text("name").value,
         description: top.maybe_text("description").map_or_else(String::new, |text| text.value),
-        cluster: overrides.cluster.clone().or(top.maybe_cluster("cluster")),
+        cluster,
+        sandbox_sabotage,
         seed: overrides.seed.or(top.maybe_integer("seed").map(|seed| seed.value)),
         target,
         workload,
@@ -61,6 +65,16 @@ pub(super) fn plan(root: &Node, overrides: &Overrides) -> Result<Plan, Vec<Mista
     top.close();
     let mistakes = log.into_list();
     if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
+}
+
+/// The defect of the cluster. Only a sandbox that is started for the run can be told to have one.
+fn sandbox_sabotage(log: &Log, top: &Fields<'_>, cluster: Option<&ClusterRef>) -> Option<SandboxSabotage> {
+    let defect = top.maybe_choice("sandboxSabotage")?;
+    if let Some(cluster) = cluster.filter(|cluster| **cluster != ClusterRef::Sandbox(None)) {
+        let what = format!("{cluster} cannot be told to have a defect, expected the cluster sandbox or no sandboxSabotage");
+        log.note(defect.at, &defect.path, what);
+    }
+    Some(defect.value)
 }
 
 fn target(log: &Log, fields: &Fields<'_>, overrides: &Overrides) -> TargetPlan {
@@ -194,6 +208,7 @@ fn workload(log: &Log, fields: Fields<'_>) -> WorkloadPlan {
     if mix.is_empty() {
         mix.insert(WorkloadKind::Ledger, 1);
     }
+    let sql = own_sql::read(log, &fields, mix.contains_key(&WorkloadKind::Sql));
     let plan = WorkloadPlan {
         mix,
         clients: u32::try_from(fields.integer("clients").value).unwrap_or(u32::MAX),
@@ -201,6 +216,7 @@ fn workload(log: &Log, fields: Fields<'_>) -> WorkloadPlan {
         warm_up: fields.duration("warmUp").value,
         op_timeout: fields.duration("opTimeout").value,
         isolation: fields.choice("isolation").value,
+        sql,
     };
     mix_fields.close();
     fields.close();

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::faults::{FAULTS, FaultForm};
-use super::form::{Absent, DURATION_S_MAX, EXPERIMENT, Key, Kind, SCHEDULE, STEP, STEPS_MAX, Section, Span, Word};
+use super::form::{
+    Absent, DURATION_S_MAX, EXPERIMENT, ITEMS_MAX, Key, Kind, SCHEDULE, STATEMENT_CHARS_MAX, STEP, STEPS_MAX, Section, Span, Word,
+};
 
 /// The patterns say what a value looks like; bounds that a pattern cannot say are left to the reader.
 const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$";
@@ -60,8 +62,8 @@ fn property(key: &Key) -> Value {
     schema
 }
 
-fn kind(kind: &Kind) -> Value {
-    match kind {
+fn kind(of: &Kind) -> Value {
+    match of {
         Kind::Label => json!({ "type": "string", "pattern": LABEL, "maxLength": 40 }),
         Kind::ObjectName => json!({ "type": "string", "pattern": OBJECT_NAME, "maxLength": 253 }),
         Kind::Text => json!({ "type": "string", "maxLength": 1000 }),
@@ -109,6 +111,9 @@ fn kind(kind: &Kind) -> Value {
             }
             schema
         }
+        Kind::Statement => json!({ "type": "string", "pattern": r"\S", "maxLength": STATEMENT_CHARS_MAX }),
+        Kind::Statements => json!({ "type": "array", "items": kind(&Kind::Statement), "minItems": 1, "maxItems": ITEMS_MAX }),
+        Kind::Items(inner) => json!({ "type": "array", "items": section(inner), "minItems": 1, "maxItems": ITEMS_MAX }),
         Kind::Faults => json!({
             "type": "array",
             "items": fault_item(),

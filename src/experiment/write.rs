@@ -48,7 +48,7 @@ fn pace(pace: &Pace, to: &mut String) -> std::fmt::Result {
 }
 
 /// Text as a double-quoted scalar. JSON's escapes are YAML's; what JSON leaves raw and YAML does not allow raw is escaped here.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     let mut quoted = String::with_capacity(json.len());
     for c in json.chars() {
@@ -89,6 +89,9 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     if let Some(seed) = plan.seed {
         writeln!(to, "seed: {seed}")?;
     }
+    if let Some(defect) = plan.sandbox_sabotage {
+        writeln!(to, "sandboxSabotage: {defect}")?;
+    }
     let target = &plan.target;
     writeln!(to, "target:")?;
     writeln!(to, "  engine: {}", target.engine)?;
@@ -123,6 +126,9 @@ fn lines(plan: &Plan, to: &mut String) -> std::fmt::Result {
     writeln!(to, "  warmUp: {}", format_duration(workload.warm_up))?;
     writeln!(to, "  isolation: {}", workload.isolation.id())?;
     writeln!(to, "  opTimeout: {}", format_duration(workload.op_timeout))?;
+    if let Some(own) = &workload.sql {
+        own.write(to)?;
+    }
     writeln!(to, "faults:")?;
     for fault in &plan.faults {
         writeln!(to, "  - {}:", fault.spec.kind())?;

@@ -53,7 +53,7 @@ fn put_value(line: &mut Vec<u8>, value: &Value) {
     match value {
         Value::None => line.extend_from_slice(b"null"),
         Value::Row(key, digest) => put_row(line, *key, *digest),
-        Value::After(key) => put_unsigned(line, *key),
+        Value::Key(key) => put_unsigned(line, *key),
         Value::Transfer { from, to, amount } => {
             line.extend_from_slice(b"{\"from\":");
             put_unsigned(line, u64::from(*from));
@@ -64,7 +64,7 @@ fn put_value(line: &mut Vec<u8>, value: &Value) {
             line.push(b'}');
         }
         Value::Rows(rows) => put_list(line, rows, |line, &(key, digest)| put_row(line, key, digest)),
-        Value::Balances(balances) => put_list(line, balances, |line, &balance| put_signed(line, balance)),
+        Value::Numbers(numbers) => put_list(line, numbers, |line, &number| put_signed(line, number)),
         Value::Txn(mops) => put_list(line, mops, put_mop),
         Value::Cas { key, expected, new } => {
             line.extend_from_slice(b"{\"key\":");
@@ -73,6 +73,15 @@ fn put_value(line: &mut Vec<u8>, value: &Value) {
             put_signed(line, *expected);
             line.extend_from_slice(b",\"new\":");
             put_signed(line, *new);
+            line.push(b'}');
+        }
+        Value::Statement { statement, key, client } => {
+            line.extend_from_slice(b"{\"statement\":");
+            put_unsigned(line, u64::from(*statement));
+            line.extend_from_slice(b",\"key\":");
+            put_unsigned(line, *key);
+            line.extend_from_slice(b",\"client\":");
+            put_unsigned(line, *client);
             line.push(b'}');
         }
         Value::Register { key, value } => {
@@ -197,12 +206,13 @@ mod tests {
         prop_oneof![
             Just(Value::None),
             (any::<u64>(), digest.clone()).prop_map(|(key, digest)| Value::Row(key, digest)),
-            any::<u64>().prop_map(Value::After),
+            any::<u64>().prop_map(Value::Key),
             (any::<u32>(), any::<u32>(), any::<i64>()).prop_map(|(from, to, amount)| Value::Transfer { from, to, amount }),
             proptest::collection::vec((any::<u64>(), digest), 0..5).prop_map(Value::Rows),
-            proptest::collection::vec(any::<i64>(), 0..5).prop_map(Value::Balances),
+            proptest::collection::vec(any::<i64>(), 0..5).prop_map(Value::Numbers),
             proptest::collection::vec(mops(), 0..5).prop_map(Value::Txn),
             (any::<u64>(), any::<i64>(), any::<i64>()).prop_map(|(key, expected, new)| Value::Cas { key, expected, new }),
+            any::<(u32, u64, u64)>().prop_map(|(statement, key, client)| Value::Statement { statement, key, client }),
             (any::<u64>(), any::<Option<i64>>()).prop_map(|(key, value)| Value::Register { key, value }),
         ]
     }

@@ -52,11 +52,21 @@ pub enum F {
     RegisterCas,
     /// Reads one register after everything has healed.
     RegisterFinal,
+    /// Puts one item into the queue; the value is the item, a number that no other enqueue has.
+    Enqueue,
+    /// Takes one item out of the queue; ok carries the item. An empty queue is a fail.
+    Dequeue,
+    /// Reads what is left in the queue after everything has healed; ok carries the items.
+    QueueFinal,
+    /// Runs one of the user's own statements; the value is `{"statement":…,"key":…,"client":…}`.
+    Sql,
+    /// Asks one of the user's own checks; the value is the check's number, and ok carries the keys that it returned, or how many rows.
+    SqlCheck,
 }
 
 impl F {
     /// Every kind of op.
-    pub const ALL: [F; 11] = [
+    pub const ALL: [F; 16] = [
         F::LedgerAdd,
         F::Probe,
         F::LedgerRead,
@@ -68,11 +78,16 @@ impl F {
         F::RegisterWrite,
         F::RegisterCas,
         F::RegisterFinal,
+        F::Enqueue,
+        F::Dequeue,
+        F::QueueFinal,
+        F::Sql,
+        F::SqlCheck,
     ];
 
     /// Whether it is an op of the load, as opposed to those of the prober and of the final read.
     pub fn is_load(self) -> bool {
-        !matches!(self, F::Probe | F::LedgerRead | F::TxnFinal | F::RegisterFinal)
+        !matches!(self, F::Probe | F::LedgerRead | F::TxnFinal | F::RegisterFinal | F::QueueFinal | F::SqlCheck)
     }
 
     /// The kind of this word.
@@ -94,6 +109,11 @@ impl F {
             F::RegisterWrite => "register-write",
             F::RegisterCas => "register-cas",
             F::RegisterFinal => "register-final",
+            F::Enqueue => "enqueue",
+            F::Dequeue => "dequeue",
+            F::QueueFinal => "queue-final",
+            F::Sql => "sql",
+            F::SqlCheck => "sql-check",
         }
     }
 }
@@ -149,8 +169,9 @@ pub enum Value {
     None,
     /// One ledger row.
     Row(u64, Digest),
-    /// The key after which a page of the ledger starts; 0 starts at the beginning, since keys start at 1.
-    After(u64),
+    /// The key after which a page of the ledger starts; 0 starts at the beginning, since keys start at 1. Or an item of the queue, or the
+    /// number of one of the user's own checks.
+    Key(u64),
     /// A transfer.
     Transfer {
         /// The account that pays.
@@ -162,10 +183,19 @@ pub enum Value {
     },
     /// A page of ledger rows.
     Rows(Vec<(u64, Digest)>),
-    /// Every balance, in account order.
-    Balances(Vec<i64>),
+    /// Every balance, in account order; the items of the queue; or what one of the user's own checks returned.
+    Numbers(Vec<i64>),
     /// The micro-operations of a transaction, in order.
     Txn(Vec<Mop>),
+    /// One of the user's own statements. Before what it contains: the first variant that fits is read.
+    Statement {
+        /// Its number in the experiment, from 0.
+        statement: u32,
+        /// Its key, which no other op has.
+        key: u64,
+        /// The client that ran it.
+        client: u64,
+    },
     /// A compare-and-set.
     Cas {
         /// The register.

@@ -55,7 +55,7 @@ impl OpenOps {
     pub fn pair(&mut self, op: &OpView<'_>) -> Result<Option<Begun>, String> {
         if op.kind == OpType::Invoke {
             let key = match op.value {
-                ValueView::Row(key, _) | ValueView::After(key) => key,
+                ValueView::Row(key, _) | ValueView::Key(key) => key,
                 _ => 0,
             };
             let begun = Begun { index: op.index, sent_ns: op.time_ns, intended_ns: op.intended_ns, f: op.f, key };

@@ -41,8 +41,8 @@ pub enum ValueView<'a> {
     None,
     /// One ledger row.
     Row(u64, Digest),
-    /// The key after which a page of the ledger starts.
-    After(u64),
+    /// The key after which a page of the ledger starts, or an item of the queue.
+    Key(u64),
     /// A transfer between accounts.
     Transfer {
         /// The account that pays.
@@ -54,8 +54,8 @@ pub enum ValueView<'a> {
     },
     /// A page of ledger rows.
     Rows(&'a [(u64, Digest)]),
-    /// Every balance, in account order.
-    Balances(&'a [i64]),
+    /// Every balance, in account order; or the items of the queue.
+    Numbers(&'a [i64]),
     /// The micro-operations of a transaction.
     Txn(TxnView<'a>),
     /// A compare-and-set.
@@ -74,6 +74,15 @@ pub enum ValueView<'a> {
         /// What it holds.
         value: Option<i64>,
     },
+    /// One of the user's own statements.
+    Statement {
+        /// Its number in the experiment, from 0.
+        statement: u32,
+        /// Its key, which no other op has.
+        key: u64,
+        /// The client that ran it.
+        client: u64,
+    },
 }
 
 impl OpView<'_> {
@@ -81,7 +90,7 @@ impl OpView<'_> {
     pub fn acknowledges_commit(&self) -> bool {
         self.kind == OpType::Ok
             && match self.f {
-                F::LedgerAdd | F::BankTransfer | F::RegisterWrite | F::RegisterCas => true,
+                F::LedgerAdd | F::BankTransfer | F::RegisterWrite | F::RegisterCas | F::Enqueue | F::Dequeue | F::Sql => true,
                 F::Txn => matches!(self.value, ValueView::Txn(txn) if txn.mops().any(|mop| matches!(mop, MopView::Append(..)))),
                 _ => false,
             }
@@ -160,7 +169,7 @@ impl FlatTxn {
 #[derive(Debug, Default)]
 pub struct Scanner {
     rows: Vec<(u64, Digest)>,
-    balances: Vec<i64>,
+    numbers: Vec<i64>,
     txn: FlatTxn,
 }
 
@@ -168,13 +177,14 @@ pub struct Scanner {
 enum Short {
     None,
     Row(u64, Digest),
-    After(u64),
+    Key(u64),
     Transfer(u32, u32, i64),
     Rows,
-    Balances,
+    Numbers,
     Txn,
     Cas(u64, i64, i64),
     Register(u64, Option<i64>),
+    Statement(u32, u64, u64),
 }
 
 struct Head {
@@ -223,13 +233,14 @@ impl Scanner {
             value: match head.value {
                 Short::None => ValueView::None,
                 Short::Row(key, digest) => ValueView::Row(key, digest),
-                Short::After(key) => ValueView::After(key),
+                Short::Key(key) => ValueView::Key(key),
                 Short::Transfer(from, to, amount) => ValueView::Transfer { from, to, amount },
                 Short::Rows => ValueView::Rows(&self.rows),
-                Short::Balances => ValueView::Balances(&self.balances),
+                Short::Numbers => ValueView::Numbers(&self.numbers),
                 Short::Txn => ValueView::Txn(TxnView { mops: &self.txn.mops, elements: &self.txn.elements }),
                 Short::Cas(key, expected, new) => ValueView::Cas { key, expected, new },
                 Short::Register(key, value) => ValueView::Register { key, value },
+                Short::Statement(statement, key, client) => ValueView::Statement { statement, key, client },
             },
             error: head.error,
             intended_ns: head.intended_ns,
@@ -241,12 +252,12 @@ impl Scanner {
         let value = match op.value {
             Value::None => Short::None,
             Value::Row(key, digest) => Short::Row(key, digest),
-            Value::After(key) => Short::After(key),
+            Value::Key(key) => Short::Key(key),
             Value::Transfer { from, to, amount } => Short::Transfer(from, to, amount),
             // An empty list is a page to the untagged parser, whatever the op.
-            Value::Rows(rows) if rows.is_empty() && op.f == F::BankRead => {
-                self.balances.clear();
-                Short::Balances
+            Value::Rows(rows) if rows.is_empty() && matches!(op.f, F::BankRead | F::QueueFinal | F::SqlCheck) => {
+                self.numbers.clear();
+                Short::Numbers
             }
             Value::Rows(rows) if rows.is_empty() && matches!(op.f, F::Txn | F::TxnFinal) => {
                 self.txn.clear();
@@ -256,9 +267,9 @@ impl Scanner {
                 self.rows = rows;
                 Short::Rows
             }
-            Value::Balances(balances) => {
-                self.balances = balances;
-                Short::Balances
+            Value::Numbers(numbers) => {
+                self.numbers = numbers;
+                Short::Numbers
             }
             Value::Txn(mops) => {
                 self.txn.keep(&mops);
@@ -266,6 +277,7 @@ impl Scanner {
             }
             Value::Cas { key, expected, new } => Short::Cas(key, expected, new),
             Value::Register { key, value } => Short::Register(key, value),
+            Value::Statement { statement, key, client } => Short::Statement(statement, key, client),
         };
         Head {
             index: op.index,
@@ -311,8 +323,9 @@ impl Scanner {
     fn value(&mut self, cursor: &mut Cursor<'_>, f: F) -> Option<Short> {
         match cursor.peek()? {
             b'n' => cursor.literal(b"null").map(|()| Short::None),
-            b'0'..=b'9' => cursor.number().map(Short::After),
+            b'0'..=b'9' => cursor.number().map(Short::Key),
             b'{' if cursor.literal(b"{\"key\":").is_some() => cursor.register(),
+            b'{' if cursor.literal(b"{\"statement\":").is_some() => cursor.statement(),
             b'{' => {
                 cursor.literal(b"{\"from\":")?;
                 let from = u32::try_from(cursor.number()?).ok()?;
@@ -323,7 +336,7 @@ impl Scanner {
                 cursor.literal(b"}")?;
                 Some(Short::Transfer(from, to, amount))
             }
-            b'[' if f == F::BankRead => self.balances(cursor),
+            b'[' if matches!(f, F::BankRead | F::QueueFinal | F::SqlCheck) => self.numbers(cursor),
             b'[' if f == F::LedgerRead => self.rows(cursor),
             b'[' if matches!(f, F::Txn | F::TxnFinal) => self.txn(cursor),
             b'[' => cursor.row().map(|(key, digest)| Short::Row(key, digest)),
@@ -390,17 +403,17 @@ impl Scanner {
         cursor.literal(b"]")
     }
 
-    fn balances(&mut self, cursor: &mut Cursor<'_>) -> Option<Short> {
-        self.balances.clear();
+    fn numbers(&mut self, cursor: &mut Cursor<'_>) -> Option<Short> {
+        self.numbers.clear();
         cursor.literal(b"[")?;
         if cursor.literal(b"]").is_some() {
-            return Some(Short::Balances);
+            return Some(Short::Numbers);
         }
         loop {
-            self.balances.push(cursor.signed()?);
+            self.numbers.push(cursor.signed()?);
             if cursor.literal(b",").is_none() {
                 cursor.literal(b"]")?;
-                return Some(Short::Balances);
+                return Some(Short::Numbers);
             }
         }
     }
@@ -499,6 +512,17 @@ impl<'a> Cursor<'a> {
         };
         self.literal(b"}")?;
         Some(short)
+    }
+
+    /// The rest of an own statement behind `{"statement":`.
+    fn statement(&mut self) -> Option<Short> {
+        let statement = u32::try_from(self.number()?).ok()?;
+        self.literal(b",\"key\":")?;
+        let key = self.number()?;
+        self.literal(b",\"client\":")?;
+        let client = self.number()?;
+        self.literal(b"}")?;
+        Some(Short::Statement(statement, key, client))
     }
 
     fn error(&mut self) -> Option<ErrorView> {

@@ -15,10 +15,10 @@ fn owned(view: &OpView<'_>) -> Op {
         value: match view.value {
             ValueView::None => Value::None,
             ValueView::Row(key, digest) => Value::Row(key, digest),
-            ValueView::After(key) => Value::After(key),
+            ValueView::Key(key) => Value::Key(key),
             ValueView::Transfer { from, to, amount } => Value::Transfer { from, to, amount },
             ValueView::Rows(rows) => Value::Rows(rows.to_vec()),
-            ValueView::Balances(balances) => Value::Balances(balances.to_vec()),
+            ValueView::Numbers(numbers) => Value::Numbers(numbers.to_vec()),
             ValueView::Txn(txn) => Value::Txn(
                 txn.mops()
                     .map(|mop| match mop {
@@ -29,6 +29,7 @@ fn owned(view: &OpView<'_>) -> Op {
             ),
             ValueView::Cas { key, expected, new } => Value::Cas { key, expected, new },
             ValueView::Register { key, value } => Value::Register { key, value },
+            ValueView::Statement { statement, key, client } => Value::Statement { statement, key, client },
         },
         error: view.error.map(|error| OpError { kind: error.kind, number: error.number, message: String::new() }),
         intended_ns: view.intended_ns,
@@ -41,10 +42,13 @@ fn any_value() -> impl Strategy<Value = (F, Value)> {
         row.clone().prop_map(|(k, d)| (F::LedgerAdd, Value::Row(k, d))),
         row.clone().prop_map(|(k, d)| (F::Probe, Value::Row(k, d))),
         Just((F::LedgerAdd, Value::None)),
-        any::<u64>().prop_map(|k| (F::LedgerRead, Value::After(k))),
+        any::<u64>().prop_map(|k| (F::LedgerRead, Value::Key(k))),
         proptest::collection::vec(row, 0..5).prop_map(|r| (F::LedgerRead, Value::Rows(r))),
         (any::<u32>(), any::<u32>(), any::<i64>()).prop_map(|(from, to, amount)| (F::BankTransfer, Value::Transfer { from, to, amount })),
-        proptest::collection::vec(any::<i64>(), 1..5).prop_map(|b| (F::BankRead, Value::Balances(b))),
+        proptest::collection::vec(any::<i64>(), 1..5).prop_map(|b| (F::BankRead, Value::Numbers(b))),
+        any::<(u32, u64, u64)>().prop_map(|(statement, key, client)| (F::Sql, Value::Statement { statement, key, client })),
+        any::<u64>().prop_map(|item| (F::Enqueue, Value::Key(item))),
+        proptest::collection::vec(any::<i64>(), 1..5).prop_map(|items| (F::QueueFinal, Value::Numbers(items))),
         proptest::collection::vec(any_mop(), 0..5).prop_map(|mops| (F::Txn, Value::Txn(mops))),
         any::<(u64, i64, i64)>().prop_map(|(key, expected, new)| (F::RegisterCas, Value::Cas { key, expected, new })),
         any::<(u64, Option<i64>)>().prop_map(|(key, value)| (F::RegisterRead, Value::Register { key, value })),

@@ -32,6 +32,7 @@ pub(crate) fn plan(faults: usize) -> Plan {
         name: "pod-kill".to_owned(),
         description: "Killing the pod loses no acknowledged commit.".to_owned(),
         cluster: None,
+        sandbox_sabotage: None,
         target: TargetPlan {
             engine: Engine::TdsSqlite,
             existing: None,
@@ -53,6 +54,7 @@ pub(crate) fn plan(faults: usize) -> Plan {
             warm_up: Duration::from_secs(1),
             op_timeout: Duration::from_secs(5),
             isolation: Isolation::ReadCommitted,
+            sql: None,
         },
         faults: (1..=faults)
             .map(|n| PlannedFault {

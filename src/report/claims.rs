@@ -8,7 +8,7 @@ use crate::check::Check;
 use crate::experiment::{Expect, Plan};
 use crate::measure::Episode;
 use crate::model::{
-    Claim, ContainerSeen, ContainerState, Event, EventKind, IdentityMoment, Millis, PodChange, PodSeen, ServiceSeen, Verdict,
+    Claim, ContainerSeen, ContainerState, Event, EventKind, IdentityMoment, Millis, Phase, PodChange, PodSeen, ServiceSeen, Verdict,
 };
 
 use super::model::{ClaimReport, FaultReport};
@@ -282,6 +282,9 @@ fn same_address(exhibits: &Exhibits<'_>, exercises: &[Exercise<'_>], ruling: &mu
         }
         _ => ruling.add(Verdict::Unknown, "the Service was not identified both before and after the faults"),
     }
+    for (pod, after) in stale_endpoints(exhibits.events) {
+        ruling.add(Verdict::Invalid, format!("the Service still led to pod {pod} {after} after it was gone"));
+    }
     let mut through = 0;
     for exercise in exercises {
         let outage = exercise.episode.outage;
@@ -296,6 +299,37 @@ fn same_address(exhibits: &Exhibits<'_>, exercises: &[Exercise<'_>], ruling: &mu
     if through > 0 {
         ruling.add(Verdict::Valid, format!("commits came through it after {through} of {} faults", exercises.len()));
     }
+}
+
+/// A ready endpoint whose pod has been gone for longer than this was forgotten; the controller that removes it takes moments.
+const ENDPOINT_GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Pods whose endpoint was still ready long after they were gone, and how long after.
+fn stale_endpoints(events: &[Event]) -> Vec<(String, Millis)> {
+    let mut gone: Vec<(&PodSeen, u64)> = Vec::new();
+    let mut ready: Vec<&str> = Vec::new();
+    let mut stale: Vec<(String, u64)> = Vec::new();
+    for event in events {
+        for (pod, at) in &gone {
+            let since = event.time_ns.saturating_sub(*at);
+            if since > nanos(ENDPOINT_GONE_WITHIN) && ready.contains(&pod.uid.as_str()) {
+                match stale.iter_mut().find(|(name, _)| *name == pod.name) {
+                    Some((_, longest)) => *longest = since,
+                    None => stale.push((pod.name.clone(), since)),
+                }
+            }
+        }
+        match &event.kind {
+            EventKind::Pod { change: PodChange::Deleted, pod } => gone.push((pod, event.time_ns)),
+            EventKind::Endpoints { endpoints } => {
+                ready = endpoints.iter().filter(|endpoint| endpoint.ready).filter_map(|endpoint| endpoint.pod_uid.as_deref()).collect();
+            }
+            // From here on the target itself is taken down.
+            EventKind::PhaseStarted { phase: Phase::CleanUp } => break,
+            _ => {}
+        }
+    }
+    stale.into_iter().map(|(pod, since)| (pod, Millis::from_ns(since))).collect()
 }
 
 /// HA-6.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::check::{Append, Bank, Check, Checker, Guarded, Ledger, Order, Register, guarded, single_writer, volume};
+use crate::check::{Append, Bank, Check, Checker, Guarded, Ledger, Link, Order, Own, Queue, Register, guarded, single_writer, volume};
 use crate::experiment::{Plan, WorkloadKind, to_yaml};
 use crate::measure::{Availability, Curve, Episode, EpisodeRecorder, LatencyRecorder, Repeats, Series, Stages, StepRecorder};
 use crate::model::{Claim, Event, Millis, Op, Outcome, Verdict};
@@ -17,7 +17,7 @@ use super::ending;
 use super::history::History;
 use super::honesty::{Record, reasons};
 use super::limits::limits;
-use super::model::{CheckReport, ClaimReport, Example, ProofOp, Recorded, Report, SCHEMA_VERSION, Schedule};
+use super::model::{CheckReport, ClaimReport, CycleStep, Example, ProofOp, Recorded, Report, SCHEMA_VERSION, Schedule};
 use super::timeline::Timeline;
 use super::write::Format;
 
@@ -173,6 +173,12 @@ fn op_checkers(plan: &Plan) -> Vec<Guarded> {
     if mix.contains_key(&WorkloadKind::Register) {
         checkers.push(Box::new(Register::new(0)));
     }
+    if mix.contains_key(&WorkloadKind::Queue) {
+        checkers.push(Box::new(Queue::new()));
+    }
+    if let Some(own) = &plan.workload.sql {
+        checkers.push(Box::new(Own::new(own)));
+    }
     checkers.into_iter().map(Guarded::new).collect()
 }
 
@@ -238,10 +244,15 @@ fn with_proof(checks: Vec<Check>, history: &History) -> io::Result<Vec<CheckRepo
                     key: found.key,
                     detail: found.detail,
                     ops: found.proof.iter().filter_map(|index| ops.get(index).cloned()).collect(),
+                    cycle: found.cycle.iter().map(cycle_step).collect(),
                 })
                 .collect(),
         })
         .collect())
+}
+
+fn cycle_step(link: &Link) -> CycleStep {
+    CycleStep { from: link.from, to: link.to, kind: link.why.to_owned(), key: link.key }
 }
 
 /// Ops as a reader finds them again.

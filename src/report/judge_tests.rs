@@ -610,3 +610,22 @@ fn a_harness_that_is_late_says_so() {
     assert_eq!(report.outcome(), Outcome::Pass);
     assert!(report.notes[0].contains("5.00 ms late (p99 3.00 ms)"), "{:?}", report.notes);
 }
+
+#[test]
+fn an_endpoint_that_outlives_its_pod_breaks_the_promise_of_the_address() {
+    let report = fails("HA-5 does not hold: the Service still led to pod sql-p0", |run| {
+        let first = run.events.iter().find_map(|event| match &event.kind {
+            EventKind::Endpoints { endpoints } => endpoints.first().cloned(),
+            _ => None,
+        });
+        let first = first.expect("the first pod has an endpoint");
+        for event in &mut run.events {
+            if let EventKind::Endpoints { endpoints } = &mut event.kind
+                && !endpoints.contains(&first)
+            {
+                endpoints.push(first.clone());
+            }
+        }
+    });
+    assert_eq!(claim(&report, Claim::Ha7).verdict, Verdict::Valid);
+}

@@ -37,6 +37,9 @@ pub(super) fn limits(plan: &Plan, run: &RunReport, events: &[Event], faults: &[F
     if let Some(defect) = &plan.target.sabotage {
         limits.push(format!("The engine was told to have a defect ({defect}). This run tests the harness, not the engine."));
     }
+    if let Some(defect) = plan.sandbox_sabotage {
+        limits.push(format!("The sandbox was told to have a defect ({defect}). This run tests the harness, not the cluster."));
+    }
     // Only on machines of their own does switching one off take its memory with it.
     let power = |fault: &FaultReport| fault.attested == Some(true) && fault.kind == "node-power-off" && run.provider == Provider::Context;
     let abrupt = faults.iter().filter(|fault| ending::was_abrupt(fault)).count();

@@ -170,6 +170,23 @@ pub struct Example {
     pub detail: String,
     /// The ops that prove it.
     pub ops: Vec<ProofOp>,
+    /// Of a cycle of transactions: what leads from each to the next, and from the last to the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cycle: Vec<CycleStep>,
+}
+
+/// Why one transaction of a cycle comes before the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CycleStep {
+    /// The op that comes before: its line in `history.jsonl`, from 0.
+    pub from: u64,
+    /// The op that comes after.
+    pub to: u64,
+    /// `ww`, `wr`, `rw`, `process` or `realtime`.
+    pub kind: String,
+    /// The list that shows it, of the first three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<u64>,
 }
 
 /// One op-transition of the history that proves something.

@@ -165,6 +165,15 @@ fn check() -> Value {
             ("f", text("What op.")),
         ],
     );
+    let step = object(
+        "Why one transaction of a cycle comes before the next.",
+        &[
+            ("from", count("The op that comes before: its line in `history.jsonl`, from 0.")),
+            ("to", count("The op that comes after.")),
+            ("kind", word("How.", &["ww", "wr", "rw", "process", "realtime"])),
+            ("key?", count("The list that shows it, of the first three.")),
+        ],
+    );
     let example = object(
         "One anomaly.",
         &[
@@ -172,6 +181,7 @@ fn check() -> Value {
             ("key?", count("The ledger key.")),
             ("detail", text("What is wrong.")),
             ("ops", list("The ops that prove it.", op)),
+            ("cycle?", list("Of a cycle of transactions: what leads from each to the next, and from the last to the first.", step)),
         ],
     );
     object(

@@ -82,6 +82,9 @@ pub enum RunError {
     /// The engine does not answer as it must before any fault.
     #[error("the database does not answer: {0}")]
     Engine(String),
+    /// The experiment's own statement cannot be run.
+    #[error("the experiment's own statement cannot be run: {0}")]
+    Statement(String),
     /// The harness cannot write what it must keep.
     #[error("the run's folder cannot be written: {0}")]
     Folder(#[from] std::io::Error),

@@ -82,8 +82,14 @@ pub(super) async fn run(plan: &Plan, options: Options, cancel: CancellationToken
 impl<'a> Run<'a> {
     /// Creates the run's folder and everything in it that is written from the start.
     pub(super) fn begin(plan: &'a Plan, options: Options) -> Result<Self, RunError> {
-        let access = node_access::planned(&options.cluster, plan.node_access.as_deref(), plan.faults.iter().map(|fault| &fault.spec));
-        let provider = cluster::provider(&options.cluster, access)?;
+        let provider = match plan.sandbox_sabotage {
+            Some(defect) => cluster::sabotaged_sandbox(defect),
+            None => {
+                let access =
+                    node_access::planned(&options.cluster, plan.node_access.as_deref(), plan.faults.iter().map(|fault| &fault.spec));
+                cluster::provider(&options.cluster, access)?
+            }
+        };
         let clock = Clock::start();
         let id = folder::run_id(&plan.name, clock.started_at());
         let folder = folder::create(&options.reports, &id)?;
@@ -295,10 +301,11 @@ impl<'a> Run<'a> {
         loop {
             let prepared = async {
                 workload::prepare(&self.plan.workload, &sql).await?;
-                workload::sentinel_write(&sql, &self.id).await
+                Ok::<_, workload::PrepareError>(workload::sentinel_write(&sql, &self.id).await?)
             };
             let identified = match prepared.await {
                 Ok(()) => self.identify(IdentityMoment::Before).await,
+                Err(error) if error.is_final() => return Err(RunError::Statement(error.to_string())),
                 Err(error) => Err(RunError::Engine(error.to_string())),
             };
             match identified {
@@ -396,6 +403,11 @@ impl<'a> Run<'a> {
 
     async fn final_read(&mut self) -> Result<u64, RunError> {
         let sql = self.sql_target()?;
+        // An engine that never heard of the database will not come to have it: what it says of itself is the finding.
+        if matches!(workload::database_exists(&sql).await, Ok(false)) {
+            self.identify(IdentityMoment::After).await?;
+            return Err(RunError::Engine("the database is gone, and so is every row".to_owned()));
+        }
         let read = workload::final_read(&self.plan.workload, &sql, &self.recorder.sink(), self.clock, FINAL_READ_WITHIN).await;
         if !read.complete {
             let last = read.last_error.map(|error| error.message).unwrap_or_default();

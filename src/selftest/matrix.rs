@@ -5,16 +5,23 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Trialed;
+use super::sandbox::CLAIMS;
 use crate::model::{Outcome, Verdict};
 
 /// The columns.
-const CHECKERS: [&str; 6] = ["ledger", "bank", "append", "register", "volume", "clock"];
+const CHECKERS: [&str; 9] = ["ledger", "bank", "append", "register", "queue", "volume", "clock", "single-writer", CLAIMS];
+
+fn width(checker: &str) -> usize {
+    checker.len().max(8)
+}
 
 /// The trials of one mode.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// The defect; `None` for the engine without one.
+    /// The defect; `None` for an engine or a sandbox without one.
     pub mode: Option<String>,
+    /// Whether the cluster was under test, and not the engine alone.
+    pub sandbox: bool,
     /// One a seed.
     pub trials: Vec<Trialed>,
 }
@@ -73,16 +80,17 @@ impl fmt::Display for Matrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<18}", "sabotage")?;
         for checker in CHECKERS {
-            write!(f, "{checker:<9} ")?;
+            write!(f, "{checker:<0$} ", width(checker))?;
         }
         writeln!(f, "{:>6}  found", "ops")?;
         for row in &self.rows {
-            write!(f, "{:<18}", row.mode.as_deref().unwrap_or("none"))?;
+            let without = if row.sandbox { "none (sandbox)" } else { "none" };
+            write!(f, "{:<18}", row.mode.as_deref().unwrap_or(without))?;
             for checker in CHECKERS {
-                write!(f, "{:<9} ", row.cell(checker))?;
+                write!(f, "{:<1$} ", row.cell(checker), width(checker))?;
             }
             let ops = row.ops_to_catch().map_or_else(|| "-".to_owned(), |ops| ops.to_string());
-            let mut classes: Vec<&str> = row.trials.iter().flat_map(|trial| trial.classes.iter().copied()).collect();
+            let mut classes: Vec<&str> = row.trials.iter().flat_map(|trial| trial.classes.iter().map(String::as_str)).collect();
             classes.sort_unstable();
             classes.dedup();
             let found = match (row.outcome(), classes.is_empty()) {
@@ -107,11 +115,11 @@ mod tests {
     fn row(mode: Option<&str>, verdicts: &[Verdict]) -> Row {
         let trial = |(seed, verdict): (u64, &Verdict)| Trialed {
             seed,
-            verdicts: BTreeMap::from([("append", *verdict), ("bank", Verdict::Valid)]),
-            classes: if *verdict == Verdict::Invalid { vec!["G1a"] } else { vec![] },
+            verdicts: BTreeMap::from([("append".to_owned(), *verdict), ("bank".to_owned(), Verdict::Valid)]),
+            classes: if *verdict == Verdict::Invalid { vec!["G1a".to_owned()] } else { vec![] },
             ops_to_catch: (*verdict == Verdict::Invalid).then_some(10 * (seed + 1)),
         };
-        Row { mode: mode.map(str::to_owned), trials: (0..).zip(verdicts).map(trial).collect() }
+        Row { mode: mode.map(str::to_owned), sandbox: false, trials: (0..).zip(verdicts).map(trial).collect() }
     }
 
     #[test]
@@ -136,8 +144,8 @@ mod tests {
         let matrix = Matrix { rows: vec![row(Some("dirty-read"), &[Invalid, Invalid, Invalid]), row(None, &[Valid])] };
         let text = matrix.to_string();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["dirty-read", "-", "-", "caught", "-", "-", "-", "20", "G1a"]);
-        assert_eq!(lines[2], ["none", "-", "-", "-", "-", "-", "-", "-", "nothing"]);
+        assert_eq!(lines[1], ["dirty-read", "-", "-", "caught", "-", "-", "-", "-", "-", "-", "20", "G1a"]);
+        assert_eq!(lines[2], ["none", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "nothing"]);
         assert_eq!(matrix.outcome(), Outcome::Pass);
     }
 }

@@ -94,7 +94,7 @@ async fn read(session: &mut Session, limit: Duration) -> Outcome {
         rows.iter().map(|row| row.whole(1)).collect::<Result<Vec<i64>, SqlError>>()
     };
     match balances.await {
-        Ok(balances) => Outcome::ok(Value::Balances(balances)),
+        Ok(balances) => Outcome::ok(Value::Numbers(balances)),
         // A read changes nothing, so that an unanswered one certainly did not happen.
         Err(error) => Outcome::of_error(&error, Sent::BeforeCommit, Value::None),
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::due::Due;
 use super::load::Hall;
-use super::queue::Due;
 use super::{Draws, Outcome};
 use crate::model::{ErrorKind, EventKind, OpError, OpType, ProcessId, Value};
 use crate::sql::Session;

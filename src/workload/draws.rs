@@ -3,13 +3,19 @@
 /// A stream of pseudo-random numbers: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014).
 #[derive(Debug, Clone)]
 pub struct Draws {
+    stream: u64,
     state: u64,
 }
 
 impl Draws {
     /// The stream with this number of a seed. Streams of one seed do not follow one another.
     pub fn new(seed: u64, stream: u64) -> Self {
-        Draws { state: mix(mix(seed) ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93)) }
+        Draws { stream, state: mix(mix(seed) ^ stream.wrapping_mul(0xd6e8_feb8_6659_fd93)) }
+    }
+
+    /// The stream's number.
+    pub fn stream(&self) -> u64 {
+        self.stream
     }
 
     /// The next 64 bits.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::append::elements;
 use super::ledger::{digest_as_column, digest_of};
 use super::prepare::DATABASE;
+use super::queue;
 use super::register::{self, REGISTERS};
+use super::statements;
 use crate::experiment::{WorkloadKind, WorkloadPlan};
 use crate::measure::{Clock, Invoked, OpSink};
 use crate::model::{Digest, F, Mop, OpError, OpType, Value};
@@ -43,7 +45,7 @@ pub struct FinalRead {
 ///
 /// The digest that is reported for a row is computed from the payload that was read, so that damage to either column shows.
 ///
-/// Then come the lists and registers, where the load has any.
+/// Then come the lists, the registers, the queue and the user's own checks, where the load has any.
 pub async fn final_read(plan: &WorkloadPlan, target: &Target, sink: &OpSink, clock: Clock, deadline: Duration) -> FinalRead {
     let target = target.in_database(DATABASE);
     let end = Instant::now() + deadline;
@@ -82,7 +84,7 @@ async fn read_chain(
         Ok(session) => session,
         Err(error) => {
             // The first page was due and could not be sent.
-            sink.not_sent(sink.next_process(), F::LedgerRead, Value::After(0), clock.now_ns(), error.op_error());
+            sink.not_sent(sink.next_process(), F::LedgerRead, Value::Key(0), clock.now_ns(), error.op_error());
             return Err(error);
         }
     };
@@ -105,6 +107,16 @@ async fn read_chain(
             let read = register::read(&mut session, key, PAGE_TIMEOUT.min(left())).await;
             completed(sink, op, unread, read.map(|content| Value::Register { key, value: Some(content) }))?;
         }
+    }
+    if plan.mix.contains_key(&WorkloadKind::Queue) {
+        let op = sink.invoke(process, F::QueueFinal, Value::None, clock.now_ns());
+        let read = queue::left(&mut session, PAGE_TIMEOUT.min(left())).await;
+        completed(sink, op, Value::None, read.map(Value::Numbers))?;
+    }
+    for (number, check) in (0_u64..).zip(plan.sql.iter().flat_map(|own| &own.checks)) {
+        let op = sink.invoke(process, F::SqlCheck, Value::Key(number), clock.now_ns());
+        let answer = statements::ask(&mut session, check, PAGE_TIMEOUT.min(left())).await;
+        completed(sink, op, Value::Key(number), answer.map(Value::Numbers))?;
     }
     Ok(())
 }
@@ -141,7 +153,7 @@ async fn read_ledger(session: &mut Session, sink: &OpSink, clock: Clock, end: In
     let process = sink.next_process();
     let mut after = 0;
     loop {
-        let op = sink.invoke(process, F::LedgerRead, Value::After(after), clock.now_ns());
+        let op = sink.invoke(process, F::LedgerRead, Value::Key(after), clock.now_ns());
         let page = match session.query_rows(PAGE, &[Param::I64(after.cast_signed())], PAGE_TIMEOUT.min(left())).await {
             Ok(rows) => rows.iter().map(read_row).collect::<Result<Vec<_>, _>>(),
             Err(error) => Err(error),
@@ -158,7 +170,7 @@ async fn read_ledger(session: &mut Session, sink: &OpSink, clock: Clock, end: In
                     None => return Ok(()),
                 }
             }
-            Err(error) => return completed(sink, op, Value::After(after), Err(error)),
+            Err(error) => return completed(sink, op, Value::Key(after), Err(error)),
         }
     }
 }

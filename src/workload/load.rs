@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
-use super::queue::{Due, DueQueue};
+use super::due::{Due, DueQueue};
 use super::schedule::Schedule;
 use super::vitals::{Pulse, Vitals, cpu_ns};
 use super::{Draws, Mix};
@@ -22,7 +22,8 @@ use crate::model::{ErrorKind, EventKind, F, OpError, ProcessId};
 use crate::sql::{Deadlines, Target};
 
 /// The ops of the load, as opposed to those of the prober and of the final read.
-pub const WORKLOAD_FS: [F; 7] = [F::LedgerAdd, F::BankTransfer, F::BankRead, F::Txn, F::RegisterRead, F::RegisterWrite, F::RegisterCas];
+pub const WORKLOAD_FS: [F; 10] =
+    [F::LedgerAdd, F::BankTransfer, F::BankRead, F::Txn, F::RegisterRead, F::RegisterWrite, F::RegisterCas, F::Enqueue, F::Dequeue, F::Sql];
 
 /// The queue holds ops of this long at the given rate.
 const QUEUE_S: f64 = 10.0;

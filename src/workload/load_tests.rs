@@ -23,6 +23,7 @@ fn plan(clients: u32, per_second: f64, op_timeout: Duration) -> WorkloadPlan {
         warm_up: Duration::ZERO,
         op_timeout,
         isolation: Isolation::ReadCommitted,
+        sql: None,
     }
 }
 

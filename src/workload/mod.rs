@@ -8,6 +8,7 @@ mod bank;
 mod client;
 mod database;
 mod draws;
+mod due;
 mod engine;
 mod engine_clock;
 mod final_read;
@@ -21,6 +22,7 @@ mod prober;
 mod queue;
 mod register;
 mod schedule;
+mod statements;
 mod transaction;
 mod vitals;
 
@@ -43,9 +45,11 @@ pub use engine_clock::{EngineClock, clock_fact, engine_clock};
 pub use final_read::{FinalRead, PAGE_ROWS, final_read};
 pub use ledger::{Ledger, Payload, digest_of};
 pub use load::{Load, LoadSummary, Progress, WORKLOAD_FS};
-pub use prepare::{DATABASE, prepare, sentinel_read, sentinel_write};
+pub use prepare::{DATABASE, PrepareError, database_exists, prepare, sentinel_read, sentinel_write};
 pub use prober::Prober;
+pub use queue::Queue;
 pub use register::{OPENING_CONTENT, REGISTERS, Register};
+pub use statements::Statements;
 pub use vitals::Vitals;
 
 /// How an op ended.
@@ -100,6 +104,11 @@ impl Mix {
                 WorkloadKind::Bank => Arc::new(Bank::new(plan.isolation)),
                 WorkloadKind::Append => Arc::new(Append::new(plan.isolation)),
                 WorkloadKind::Register => Arc::new(Register::new()),
+                WorkloadKind::Queue => Arc::new(Queue::new(plan.isolation)),
+                WorkloadKind::Sql => match &plan.sql {
+                    Some(own) => Arc::new(Statements::new(own, plan.isolation, seed)),
+                    None => continue,
+                },
             };
             total += u64::from(*share);
             shares.push((total, workload));

@@ -1,148 +1,78 @@
-//! The queue between the schedule and the clients: bounded, first in first out, each op to the client that is free first.
+//! A queue: items that are put in once and taken out at most once, whoever crashes in between.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use futures::future::BoxFuture;
 
-/// An op that is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Due {
-    /// When, in ns since the run's start.
-    pub(super) due_ns: u64,
-    /// When the schedule handed it over.
-    pub(super) issued_ns: u64,
-}
+use super::{Draws, Outcome, Workload};
+use crate::measure::OpSink;
+use crate::model::{ErrorKind, F, Isolation, OpError, OpType, Value};
+use crate::sql::{Param, Sent, Session, SqlError};
 
-/// The queue.
+/// The place in the queue is the engine's to give, and an item is not unique in the table: a second row of one item must be able to show.
+const ENQUEUE: &str = "INSERT INTO dbo.queue (item) VALUES (@P1)";
+/// ROWLOCK keeps SQL Server from locking a whole page of other items for one row of them. READPAST takes the next item where another client is about to take the first,
+/// in place of waiting for it; SQL Server refuses it at the levels that lock ranges or versions (error 650), where clients wait for each other or conflict.
+const DEQUEUE: &str = "DELETE TOP (1) FROM dbo.queue WITH (ROWLOCK) OUTPUT deleted.item";
+const DEQUEUE_PAST_LOCKED: &str = "DELETE TOP (1) FROM dbo.queue WITH (ROWLOCK, READPAST) OUTPUT deleted.item";
+const LEFT: &str = "SELECT item FROM dbo.queue ORDER BY place";
+
+/// Of so many ops so many put an item in: a few more than take one out, so that something is left at the end.
+const ENQUEUES: (u64, u64) = (5, 9);
+
+/// Enqueues and dequeues.
 #[derive(Debug)]
-pub(super) struct DueQueue {
-    waiting: Mutex<VecDeque<Due>>,
-    capacity: usize,
-    closed: AtomicBool,
-    /// One permit is kept when nobody waits; whoever takes an op and leaves more behind passes it on.
-    arrived: Notify,
+pub struct Queue {
+    dequeue: &'static str,
+    /// Items are handed out densely across all clients.
+    items: AtomicU64,
 }
 
-impl DueQueue {
-    pub(super) fn new(capacity: usize) -> Self {
-        DueQueue {
-            waiting: Mutex::new(VecDeque::with_capacity(capacity.min(4_096))),
-            capacity,
-            closed: AtomicBool::new(false),
-            arrived: Notify::new(),
+impl Queue {
+    /// A queue beside transactions of this level, which stays with a session after them.
+    pub fn new(isolation: Isolation) -> Self {
+        let dequeue = match isolation {
+            Isolation::ReadCommitted | Isolation::RepeatableRead => DEQUEUE_PAST_LOCKED,
+            Isolation::Snapshot | Isolation::Serializable => DEQUEUE,
+        };
+        Queue { dequeue, items: AtomicU64::new(0) }
+    }
+
+    async fn run(&self, session: &mut Session, value: &Value, limit: Duration) -> Outcome {
+        // Each is one statement that is its own commit: once it was sent, only a definite answer tells.
+        let of_error = |error: SqlError| Outcome::of_error(&error, Sent::Commit, value.clone());
+        if let Value::Key(item) = *value {
+            let put = session.execute(ENQUEUE, &[Param::I64(item.cast_signed())], limit).await;
+            return put.map_or_else(of_error, |_| Outcome::ok(value.clone()));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Due>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands an op over; gives it back when the queue is full.
-    pub(super) fn push(&self, due: Due) -> Result<(), Due> {
-        {
-            let mut waiting = self.lock();
-            if waiting.len() >= self.capacity {
-                return Err(due);
+        let taken = session.query_rows(self.dequeue, &[], limit).await;
+        match taken.and_then(|rows| rows.first().map(|row| row.whole(0)).transpose()) {
+            Ok(Some(item)) => Outcome::ok(Value::Key(item.cast_unsigned())),
+            Ok(None) => {
+                let error = OpError { kind: ErrorKind::Declined, number: None, message: "the queue is empty".to_owned() };
+                Outcome { kind: OpType::Fail, value: value.clone(), error: Some(error) }
             }
-            waiting.push_back(due);
+            Err(error) => of_error(error),
         }
-        self.arrived.notify_one();
-        Ok(())
-    }
-
-    /// Takes the next op, or `None` once the queue is closed. Nothing is lost when the wait is given up.
-    pub(super) async fn next(&self) -> Option<Due> {
-        loop {
-            // Made before the look at `closed`: from then on it hears the closing, even before it is polled.
-            let arrived = self.arrived.notified();
-            if self.closed.load(Ordering::Acquire) {
-                return None;
-            }
-            let (taken, more) = {
-                let mut waiting = self.lock();
-                (waiting.pop_front(), !waiting.is_empty())
-            };
-            if more {
-                self.arrived.notify_one();
-            }
-            if taken.is_some() {
-                return taken;
-            }
-            arrived.await;
-        }
-    }
-
-    /// Takes everything that waits.
-    pub(super) fn drain(&self) -> VecDeque<Due> {
-        std::mem::take(&mut *self.lock())
-    }
-
-    /// How many ops wait.
-    pub(super) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Ends every wait. What still waits is left for [`DueQueue::drain`].
-    pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.arrived.notify_waiters();
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
+/// What is in the queue, first in first.
+pub(super) async fn left(session: &mut Session, limit: Duration) -> Result<Vec<i64>, SqlError> {
+    session.query_rows(LEFT, &[], limit).await?.iter().map(|row| row.whole(0)).collect()
+}
 
-    use super::*;
-
-    fn due(at: u64) -> Due {
-        Due { due_ns: at, issued_ns: at }
+impl Workload for Queue {
+    fn draw(&self, draws: &mut Draws, _: &OpSink) -> (F, Value) {
+        if draws.below(ENQUEUES.1) < ENQUEUES.0 {
+            (F::Enqueue, Value::Key(self.items.fetch_add(1, Relaxed) + 1))
+        } else {
+            (F::Dequeue, Value::None)
+        }
     }
 
-    #[tokio::test]
-    async fn ops_come_out_in_order_and_a_full_queue_gives_them_back() {
-        let queue = DueQueue::new(2);
-        assert_eq!(queue.push(due(1)), Ok(()));
-        assert_eq!(queue.push(due(2)), Ok(()));
-        assert_eq!(queue.push(due(3)), Err(due(3)));
-        assert_eq!(queue.next().await, Some(due(1)));
-        assert_eq!(queue.len(), 1);
-        assert_eq!(queue.drain(), [due(2)]);
-        queue.close();
-        assert_eq!(queue.next().await, None);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn every_op_reaches_exactly_one_waiter() {
-        const OPS: u64 = 20_000;
-        let queue = Arc::new(DueQueue::new(OPS as usize));
-        let clients: Vec<_> = (0..8)
-            .map(|_| {
-                let queue = Arc::clone(&queue);
-                tokio::spawn(async move {
-                    let mut taken = Vec::new();
-                    while let Some(due) = queue.next().await {
-                        taken.push(due.due_ns);
-                        tokio::task::yield_now().await;
-                    }
-                    taken
-                })
-            })
-            .collect();
-        let feeder = Arc::clone(&queue);
-        std::thread::spawn(move || (0..OPS).for_each(|at| assert_eq!(feeder.push(due(at)), Ok(())))).join().expect("all fit");
-        while queue.len() > 0 {
-            tokio::task::yield_now().await;
-        }
-        queue.close();
-        let mut all = Vec::new();
-        for client in clients {
-            // A waiter that missed the closing would hang here.
-            all.extend(client.await.expect("the client ends"));
-        }
-        all.sort_unstable();
-        assert_eq!(all, (0..OPS).collect::<Vec<_>>());
+    fn perform<'a>(&'a self, session: &'a mut Session, value: &'a Value, limit: Duration) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.run(session, value, limit))
     }
 }

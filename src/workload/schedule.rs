@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::due::Due;
 use super::load::Hall;
-use super::queue::Due;
 use crate::experiment::Step;
 
 /// The longest sleep, so that a stop is noticed even if a wake-up is lost.

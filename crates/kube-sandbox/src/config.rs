@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::sabotage::Sabotage;
+
 /// An image that the sandbox can run.
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -30,6 +32,8 @@ pub struct Config {
     pub forced_grace: Duration,
     /// For how long a node may miss its heartbeats until it is `NotReady`; the controller manager's own number is 50 s.
     pub node_grace: Duration,
+    /// A planted defect, for tests of whoever looks at the cluster.
+    pub sabotage: Option<Sabotage>,
     /// Watch events kept for each resource. A watch that resumes from further back is told 410.
     pub history: usize,
 }
@@ -46,6 +50,7 @@ impl Config {
             shim: vec![program, "shim".to_owned()],
             forced_grace: Duration::from_secs(2),
             node_grace: Duration::from_secs(50),
+            sabotage: None,
             history: 8192,
         }
     }

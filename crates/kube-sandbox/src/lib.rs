@@ -12,10 +12,12 @@ pub mod hooks;
 mod kubelet;
 pub mod program;
 mod proxy;
+mod sabotage;
 mod sandbox;
 pub mod shim;
 pub mod store;
 
 pub use config::{Config, Image, StartError};
 pub use hooks::{Allocator, LogSource, NodeControl};
+pub use sabotage::Sabotage;
 pub use sandbox::Sandbox;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Config, Image, Sandbox, shim};
+use crate::{Config, Image, Sabotage, Sandbox, shim};
 
-const USAGE: &str = "usage: kube-sandbox serve --dir DIR [--nodes WORKERS] [--image NAME=COMMAND]... [--lifeline]";
+const USAGE: &str = "usage: kube-sandbox serve --dir DIR [--nodes WORKERS] [--image NAME=COMMAND]... [--sabotage DEFECT] [--lifeline]";
 
 /// The exit code of a wrong command line, and of a sandbox that could not be started.
 const EXIT_USAGE: u8 = 64;
@@ -43,12 +43,14 @@ fn parse(mut arguments: impl Iterator<Item = String>, again: &[&str]) -> Result<
     let mut workers = 2;
     let mut images = Vec::new();
     let mut lifeline = false;
+    let mut sabotage = None;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
         match argument.as_str() {
             "--dir" => dir = Some(PathBuf::from(value()?)),
             "--nodes" => workers = value()?.parse().map_err(|error| format!("--nodes: {error}"))?,
             "--image" => images.push(image(&value()?)?),
+            "--sabotage" => sabotage = Some(defect(&value()?)?),
             "--lifeline" => lifeline = true,
             other => return Err(format!("unknown argument {other:?}\n{USAGE}")),
         }
@@ -57,10 +59,18 @@ fn parse(mut arguments: impl Iterator<Item = String>, again: &[&str]) -> Result<
     let mut config = Config::new(dir);
     config.workers = workers;
     config.images = images;
+    config.sabotage = sabotage;
     // Between the program and its `shim` come the words that lead there.
     let last = config.shim.len().saturating_sub(1);
     config.shim.splice(last..last, again.iter().map(|word| (*word).to_owned()));
     Ok(Options { config, lifeline })
+}
+
+fn defect(word: &str) -> Result<Sabotage, String> {
+    Sabotage::named(word).ok_or_else(|| {
+        let words = Sabotage::ALL.map(Sabotage::name);
+        format!("--sabotage: unknown defect {word:?}, expected {}", words.join(", "))
+    })
 }
 
 /// `NAME=PROGRAM [ARG]…`, split at spaces. The program `@` is this very one, whose path may have spaces in it.

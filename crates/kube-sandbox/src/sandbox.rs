@@ -38,7 +38,11 @@ impl Sandbox {
         let workers = u8::try_from(config.workers).ok().filter(|workers| *workers < NODES_MAX);
         let workers = workers.ok_or_else(|| StartError::Config(format!("{} workers are more than a sandbox can have", config.workers)))?;
         let block = AddressBlock::lease().map_err(io("no block of loopback addresses"))?;
-        let store = Store::with(StoreOptions { history: config.history, allocator: Arc::new(ServiceAddresses::new(block.clone())) });
+        if let Some(defect) = config.sabotage {
+            tracing::warn!(defect = defect.name(), "sabotage is on: this cluster is wrong on purpose");
+        }
+        let allocator = Arc::new(ServiceAddresses::new(block.clone()));
+        let store = Store::with(StoreOptions { history: config.history, allocator, sabotage: config.sabotage });
         let layout = nodes::layout(&block, workers);
         nodes::register(&store, &layout, &block).map_err(|error| StartError::Config(error.to_string()))?;
         let folders = Folders::new(config.dir.clone());

@@ -7,7 +7,7 @@ use crate::model::Isolation;
 use super::collect::{History, TxnId};
 use super::edges::{Edge, Kind, Layout, Node};
 use super::graph::Graph;
-use super::{Anomalies, Found, Order};
+use super::{Anomalies, Found, Link, Order};
 
 /// What the search for cycles found beside the anomalies.
 #[derive(Debug, Clone, Copy, Default)]
@@ -198,7 +198,20 @@ impl Search<'_> {
         let mut proof: Vec<u64> = steps.iter().map(|step| self.history.txn(step.from).op()).collect();
         proof.sort_unstable();
         let sentences: Vec<String> = steps.iter().map(|step| self.sentence(step)).collect();
-        Found { class: class(&steps), key: None, detail: sentences.join("; "), proof }
+        let cycle = steps.iter().map(|step| self.link(step)).collect();
+        Found { class: class(&steps), key: None, detail: sentences.join("; "), proof, cycle }
+    }
+
+    fn link(&self, step: &Step) -> Link {
+        let why = match step.kind {
+            Kind::Ww => "ww",
+            Kind::Wr => "wr",
+            Kind::Rw => "rw",
+            Kind::Process => "process",
+            Kind::RealTime | Kind::Within => "realtime",
+        };
+        let key = matches!(step.kind, Kind::Ww | Kind::Wr | Kind::Rw).then(|| self.history.key(step.key).name());
+        Link { from: self.history.txn(step.from).op(), to: self.history.txn(step.to).op(), why, key }
     }
 
     fn sentence(&self, step: &Step) -> String {

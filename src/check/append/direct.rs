@@ -38,7 +38,7 @@ fn found(history: &History, class: &'static str, key: KeyView<'_>, detail: Strin
     let mut proof: Vec<u64> = txns.iter().filter(|&&txn| txn != NONE).map(|&txn| history.txn(txn).op()).collect();
     proof.sort_unstable();
     proof.dedup();
-    Found { class, key: Some(key.name()), detail: format!("key {}: {detail}", key.name()), proof }
+    Found { class, key: Some(key.name()), detail: format!("key {}: {detail}", key.name()), proof, cycle: Vec::new() }
 }
 
 fn duplicate_elements(history: &History, key: KeyView<'_>, anomalies: &mut Anomalies) {

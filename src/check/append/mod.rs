@@ -36,7 +36,7 @@ use indexmap::IndexMap;
 
 use crate::model::{Begun, F, Isolation, OpType, OpView, ValueView, Verdict};
 
-use super::{Check, Checker, EXAMPLES_MAX, Found};
+use super::{Check, Checker, EXAMPLES_MAX, Found, Link};
 use collect::{Collector, Status};
 
 /// Which order of transactions the level promises beside its dependencies.

@@ -130,6 +130,7 @@ impl Checker for Ledger {
                 key: Some(key),
                 detail: "acknowledged twice under one unique key".to_owned(),
                 proof: vec![index],
+                cycle: Vec::new(),
             };
             if let Some(slot) = self.keys.get(key) {
                 found.proof.insert(0, slot.done());
@@ -293,7 +294,7 @@ impl Tally {
             ("recovered", _) => "outcome unknown to its client, present".to_owned(),
             _ => String::new(),
         };
-        self.examples.push(Found { class, key: Some(key), detail, proof });
+        self.examples.push(Found { class, key: Some(key), detail, proof, cycle: Vec::new() });
     }
 
     fn keys(&self, class: &str) -> String {

@@ -187,7 +187,7 @@ fn without_a_complete_final_read_nothing_is_proved() {
     headless.page(2, &[]);
     let mut failed = acked(2);
     let process = failed.process();
-    failed.push(OpType::Invoke, process, F::LedgerRead, Value::After(0), None);
+    failed.push(OpType::Invoke, process, F::LedgerRead, Value::Key(0), None);
     let error = super::super::build::error(ErrorKind::Timeout, None);
     failed.push(OpType::Fail, process, F::LedgerRead, Value::None, Some(error));
     for (history, why) in [(never, "not read"), (cut, "did not reach the end"), (gap, "gap"), (headless, "not read"), (failed, "not read")]
@@ -226,7 +226,7 @@ fn a_page_that_is_asked_for_again_continues_the_read() {
     let mut history = acked(3);
     history.page(0, &[(1, digest(1)), (2, digest(2))]);
     let process = history.process();
-    history.push(OpType::Invoke, process, F::LedgerRead, Value::After(2), None);
+    history.push(OpType::Invoke, process, F::LedgerRead, Value::Key(2), None);
     let error = super::super::build::error(ErrorKind::Reset, None);
     history.push(OpType::Fail, process, F::LedgerRead, Value::None, Some(error));
     history.page(2, &[(3, digest(3))]);

@@ -137,7 +137,7 @@ impl Checker for Register {
                     verdict = Verdict::Invalid;
                     if examples.len() < EXAMPLES_MAX {
                         let (detail, proof) = (failure.sentence(*key), failure.proof.clone());
-                        examples.push(Found { class: "not-linearizable", key: Some(*key), detail, proof });
+                        examples.push(Found { class: "not-linearizable", key: Some(*key), detail, proof, cycle: Vec::new() });
                     }
                 }
             }

@@ -23,7 +23,7 @@ expect:
         mistakes(text),
         [
             "1:7: name: is `Pod Kill`, expected lower-case letters, digits and dashes, such as pod-kill, at most 40 characters",
-            "2:1: desc: unknown key `desc`, expected name, description, cluster, seed, target, workload, faults, expect, abortWhen, blastRadius, nodeAccess, duration or coldRead",
+            "2:1: desc: unknown key `desc`, expected name, description, cluster, sandboxSabotage, seed, target, workload, faults, expect, abortWhen, blastRadius, nodeAccess, duration or coldRead",
             "4:11: target.engine: unknown value `sqledge`, expected azure-sql-edge, mssql-server, tds-sqlite or existing",
             "5:3: target.controler: unknown key `controler`, did you mean `controller`? expected engine, existing, image, controller, storage, grace, readyWithin, service, tls, ignoreSigterm, cache or sabotage",
             "7:9: workload.rate: `200` has no unit, expected a rate such as 200/s or 30/m",
@@ -97,11 +97,17 @@ fn sabotage_is_for_the_stand_in_engine_only() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_told_honestly() {
-    minimal_and(
-        "workload: { mix: { queue: 1 } }\n",
-        "6:20: workload.mix.queue: the queue workload is not supported yet, expected ledger, bank, append or register",
-    );
+fn only_the_sandbox_of_a_run_can_be_told_to_have_a_defect() {
+    let plan = parse("x.yaml", &format!("{MINIMAL}sandboxSabotage: split-brain\n")).unwrap();
+    assert_eq!(plan.sandbox_sabotage, Some(SandboxSabotage::SplitBrain));
+    assert_eq!(parse("written.yaml", &to_yaml(&plan)).unwrap(), plan);
+    for cluster in ["kind:chaos", "sandbox:standing", "context:prod"] {
+        let told =
+            format!("7:18: sandboxSabotage: {cluster} cannot be told to have a defect, expected the cluster sandbox or no sandboxSabotage");
+        minimal_and(&format!("cluster: {cluster}\nsandboxSabotage: split-brain\n"), &told);
+    }
+    let overrides = Overrides { cluster: Some(ClusterRef::Kind(None)), ..Overrides::default() };
+    assert!(parse_with("x.yaml", &format!("{MINIMAL}sandboxSabotage: split-brain\n"), &overrides).is_err());
 }
 
 fn with_existing(target: &str, rest: &str) -> String {
@@ -151,7 +157,7 @@ fn a_target_of_somebody_elses_is_named_and_only_what_may_be_touched_is_hit() {
 fn a_key_in_the_wrong_place_is_led_to_the_right_one() {
     minimal_and(
         "rate: 5/s\n",
-        "6:1: rate: unknown key `rate`, it belongs to `workload`; expected name, description, cluster, seed, target, workload, faults, expect, abortWhen, blastRadius, nodeAccess, duration or coldRead",
+        "6:1: rate: unknown key `rate`, it belongs to `workload`; expected name, description, cluster, sandboxSabotage, seed, target, workload, faults, expect, abortWhen, blastRadius, nodeAccess, duration or coldRead",
     );
 }
 
@@ -162,7 +168,7 @@ fn what_is_not_an_experiment_is_refused() {
     assert_eq!(
         mistakes("- a\n"),
         [
-            "1:1: is a list, expected a mapping with the keys name, description, cluster, seed, target, workload, faults, expect, abortWhen, blastRadius, nodeAccess, duration, coldRead"
+            "1:1: is a list, expected a mapping with the keys name, description, cluster, sandboxSabotage, seed, target, workload, faults, expect, abortWhen, blastRadius, nodeAccess, duration, coldRead"
         ]
     );
     minimal_and("---\nname: other\n", "6:1: a second document begins here, expected one experiment a file");

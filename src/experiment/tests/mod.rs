@@ -4,6 +4,7 @@
 
 mod load;
 mod mistakes;
+mod own_sql;
 mod round_trip;
 mod schedule;
 
@@ -135,6 +136,7 @@ fn every_key_is_read() {
             warm_up: s(0),
             op_timeout: Duration::from_millis(1_500),
             isolation: Isolation::ReadCommitted,
+            sql: None,
         }
     );
     let schedule: Vec<_> = plan.faults.iter().map(|fault| (fault.id.as_str(), fault.at.as_secs(), fault.spec.clone())).collect();

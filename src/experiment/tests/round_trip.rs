@@ -100,6 +100,14 @@ fn paces() -> impl Strategy<Value = Pace> {
     prop_oneof![1 => Just(Pace::Closed), 4 => steps]
 }
 
+fn own_sql() -> impl Strategy<Value = OwnSql> {
+    let text = || "[ -~é\n\t]{0,20}".prop_map(|text| format!("SELECT {text}"));
+    let statement = ("[ -?^-~]{0,20}", 1u32..1_000).prop_map(|(text, weight)| Statement { run: format!("SELECT @key, '{text}"), weight });
+    let check = (text(), prop::sample::select(Returns::ALL)).prop_map(|(query, returns)| OwnCheck { query, returns });
+    (prop::collection::vec(text(), 0..3), prop::collection::vec(statement, 1..4), prop::collection::vec(check, 1..4))
+        .prop_map(|(setup, statements, checks)| OwnSql { setup, statements, checks })
+}
+
 prop_compose! {
     fn workloads()(
         ledger in 1u32..1_000_000,
@@ -109,10 +117,12 @@ prop_compose! {
         warm_up in duration_within(0),
         op_timeout in duration_within(1),
         isolation in prop::sample::select(Isolation::ALL),
+        sql in prop::option::of((1u32..1_000_000, own_sql())),
     ) -> WorkloadPlan {
         let mut mix = BTreeMap::from([(WorkloadKind::Ledger, ledger)]);
         mix.extend(bank.map(|share| (WorkloadKind::Bank, share)));
-        WorkloadPlan { mix, clients, rate, warm_up, op_timeout, isolation }
+        mix.extend(sql.as_ref().map(|(share, _)| (WorkloadKind::Sql, *share)));
+        WorkloadPlan { mix, clients, rate, warm_up, op_timeout, isolation, sql: sql.map(|(_, own)| own) }
     }
 }
 
@@ -165,6 +175,7 @@ prop_compose! {
     ) -> Plan {
         let last = faults.iter().map(|fault| fault.at).max().unwrap_or_default();
         Plan {
+            sandbox_sabotage: None,
             name,
             description,
             cluster: cluster.and_then(|text| text.parse().ok()),

@@ -6,6 +6,7 @@
 //! [`around`] and [`sections`] say so. (Writing to a string does not fail, so its result is left alone in every part of the page.)
 
 mod around;
+mod cycle;
 mod heat;
 mod markup;
 mod outages;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::cycle;
 use super::markup::{Text, check_word, claim_word, count, outcome_word, plain_list};
 use crate::measure::{median, percent};
 use crate::model::{Millis, Outcome, Provider};
@@ -239,11 +240,13 @@ fn examples(page: &mut String, examples: &[Example]) {
     for example in examples {
         let _ = write!(
             page,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td><ul class=\"plain\">",
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}",
             Text(&example.class),
             example.key.map_or(String::new(), |key| key.to_string()),
             Text(&example.detail)
         );
+        cycle::cycle(page, example);
+        page.push_str("</td><td><ul class=\"plain\">");
         for op in &example.ops {
             let kind = format!("{:?}", op.kind).to_lowercase();
             let _ = write!(page, "<li>line {} at {}: {kind} {} by process {}</li>", op.index + 1, op.time_ms, Text(&op.f), op.process);

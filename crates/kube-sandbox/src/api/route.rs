@@ -9,6 +9,7 @@ use super::request::Call;
 use super::respond::{self, Reply};
 use super::server::Shared;
 use super::{admin, deleting, discovery, eviction, listing, logs, openapi, scale, streaming, writing};
+use crate::sabotage::Sabotage;
 use crate::store::{ApiError, EVENTS, EVENTS_V1, Key, Resource};
 
 /// A resource's path, taken apart.
@@ -53,7 +54,7 @@ pub(super) async fn dispatch(shared: &Arc<Shared>, call: &mut Call) -> Result<Re
         ["healthz" | "livez" | "readyz", ..] => {
             return Ok(respond::whole(200, "text/plain; charset=utf-8", "ok"));
         }
-        ["version"] => return Ok(respond::json(200, &version())),
+        ["version"] => return Ok(respond::json(200, &version(shared.store.sabotage()))),
         ["openapi", rest @ ..] => return openapi::answer(call, rest).ok_or_else(unknown),
         ["api" | "apis", ..] => return discovery::answer(call, &path).ok_or_else(unknown),
         [] => return Ok(respond::json(200, &json!({ "paths": discovery::paths() }))),
@@ -143,9 +144,10 @@ async fn review(call: &mut Call, target: &Target) -> Result<Reply, ApiError> {
     Ok(respond::json(201, &review))
 }
 
-fn version() -> serde_json::Value {
+fn version(defect: Option<Sabotage>) -> serde_json::Value {
+    let defect = defect.map(|defect| format!(".sabotage-{}", defect.name())).unwrap_or_default();
     json!({
-        "major": "1", "minor": "34", "gitVersion": "v1.34.0+sandbox", "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
+        "major": "1", "minor": "34", "gitVersion": format!("v1.34.0+sandbox{defect}"), "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
         "goVersion": "", "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
         "emulationMajor": "1", "emulationMinor": "34", "minCompatibilityMajor": "1", "minCompatibilityMinor": "33",
     })

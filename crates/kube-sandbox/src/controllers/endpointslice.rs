@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::feed::Change;
 use super::ownership::{controls, finished, ready, reference_to, terminating};
 use super::worklist::{Controller, Item};
+use crate::sabotage::Sabotage;
 use crate::store::{ENDPOINT_SLICES, Key, PODS, Part, Preconditions, Resource, SERVICES, Store, text};
 
 pub(super) struct EndpointSlices {
@@ -55,7 +56,7 @@ impl Controller for EndpointSlices {
         pods.retain(|pod| Self::selected(&service, pod) && !finished(pod) && !text(pod, "/status/podIP").is_empty());
         pods.sort_by_key(|pod| text(pod, "/metadata/creationTimestamp").to_owned());
         let ports = ports(&service, &pods);
-        let endpoints: Vec<Value> = pods.iter().map(|pod| endpoint(&service, pod)).collect();
+        let mut endpoints: Vec<Value> = pods.iter().map(|pod| endpoint(&service, pod)).collect();
         let (slices, _) = self.store.list(&ENDPOINT_SLICES, Some(namespace));
         let Some(slice) = slices.iter().find(|slice| controls(&service, slice)) else {
             let mut labels = service.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
@@ -69,6 +70,9 @@ impl Controller for EndpointSlices {
             let _refused = self.store.create(&ENDPOINT_SLICES, slice);
             return None;
         };
+        if self.store.has(Sabotage::StaleEndpoint) {
+            keep_ready(slice, &mut endpoints);
+        }
         let mut change = |slice: &mut Value| {
             slice["endpoints"] = json!(endpoints);
             slice["ports"] = json!(ports);
@@ -76,6 +80,18 @@ impl Controller for EndpointSlices {
         };
         let _gone = self.store.update(&Key::of(&ENDPOINT_SLICES, slice), &Preconditions::default(), Part::Main, &mut change);
         None
+    }
+}
+
+/// What `stale-endpoint` does: an endpoint that was ready once stays so, whatever became of its pod.
+fn keep_ready(slice: &Value, endpoints: &mut Vec<Value>) {
+    let is_ready = |endpoint: &Value| endpoint.pointer("/conditions/ready") == Some(&json!(true));
+    for old in slice.pointer("/endpoints").and_then(Value::as_array).into_iter().flatten().filter(|old| is_ready(old)) {
+        match endpoints.iter_mut().find(|new| new["addresses"] == old["addresses"]) {
+            Some(new) if is_ready(new) => {}
+            Some(new) => new.clone_from(old),
+            None => endpoints.push(old.clone()),
+        }
     }
 }
 

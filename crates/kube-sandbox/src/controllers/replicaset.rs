@@ -12,6 +12,7 @@ use super::ownership::{
 };
 use super::worklist::{Controller, Item};
 use crate::events::Recorder;
+use crate::sabotage::Sabotage;
 use crate::store::{DeleteOptions, Key, PODS, REPLICA_SETS, Resource, Store, text};
 
 pub(super) struct ReplicaSets {
@@ -26,6 +27,7 @@ impl ReplicaSets {
 
     fn scale(&self, set: &Value, active: &[Arc<Value>]) {
         let wanted = usize::try_from(set.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1)).unwrap_or(0);
+        let wanted = wanted + usize::from(wanted > 0 && self.store.has(Sabotage::SplitBrain));
         for _ in active.len()..wanted {
             let mut pod = pod_from(&set["spec"]["template"], set);
             pod["metadata"]["generateName"] = json!(format!("{}-", text(set, "/metadata/name")));

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume};
 
 use super::environment::{Paths, Sources};
 use crate::controllers::claims;
+use crate::sabotage::Sabotage;
 use crate::store::{Key, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, Store, text};
 
 /// The folders that one sandbox keeps its things in.
@@ -143,7 +144,31 @@ fn claimed(store: &Store, folders: &Folders, pod: &Pod, claim: &str) -> Result<P
     let volume = store.get(&Key::cluster(&PERSISTENT_VOLUMES, volume)).ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
     let place = claims::directory(folders, &volume)
         .ok_or_else(|| "the sandbox knows csi, hostPath and local persistent volumes only".to_owned())?;
-    if place.is_dir() { Ok(place) } else { Err(format!("path {:?} does not exist", place.display())) }
+    if !place.is_dir() {
+        return Err(format!("path {:?} does not exist", place.display()));
+    }
+    if store.has(Sabotage::FreshVolume) { fresh(folders, &place, pod) } else { Ok(place) }
+}
+
+/// What `fresh-volume` does: the first pod gets the volume, and every other one an empty folder.
+fn fresh(folders: &Folders, place: &Path, pod: &Pod) -> Result<PathBuf, String> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let mut mark = place.as_os_str().to_owned();
+    mark.push(".first-pod");
+    let first = match std::fs::read_to_string(&mark) {
+        Ok(first) => first,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::write(&mark, uid).map_err(|error| error.to_string())?;
+            uid.to_owned()
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    if first == uid {
+        return Ok(place.to_owned());
+    }
+    let own = folders.pod(uid).join("volumes").join("fresh");
+    std::fs::create_dir_all(&own).map_err(|error| error.to_string())?;
+    Ok(own)
 }
 
 fn host_path(path: &Path, kind: &str) -> Result<PathBuf, String> {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Cuts;
 use super::frontends::{Frontends, Wanted};
 use crate::controllers::feed::Feed;
+use crate::sabotage::Sabotage;
 use crate::store::{ENDPOINT_SLICES, SERVICES, Store, text};
 
 /// When an address that could not be listened on is tried again: whoever holds it tells nobody when it lets go.
@@ -21,6 +22,8 @@ pub(super) async fn serve(store: Store, nodes: Vec<Ipv4Addr>, cuts: watch::Recei
     let mut feed = Feed::new(&store, &[&SERVICES, &ENDPOINT_SLICES]);
     let mut frontends = Frontends::new(cuts);
     let mut retry = false;
+    // What `wrong-pod` goes on leading to.
+    let mut first = Wanted::new();
     loop {
         if retry {
             // Either way everything is looked at afresh below.
@@ -29,7 +32,13 @@ pub(super) async fn serve(store: Store, nodes: Vec<Ipv4Addr>, cuts: watch::Recei
             feed.next().await;
         }
         while feed.ready().is_some() {}
-        let failed = frontends.apply(wanted(&store, &nodes)).await;
+        let mut wanted = wanted(&store, &nodes);
+        if store.has(Sabotage::WrongPod) {
+            for (at, backends) in wanted.iter_mut().filter(|(_, backends)| !backends.is_empty()) {
+                backends.clone_from(first.entry(*at).or_insert_with(|| backends.clone()));
+            }
+        }
+        let failed = frontends.apply(wanted).await;
         retry = !failed.is_empty();
         for (at, error) in failed {
             tracing::warn!(%at, %error, "a service address cannot be listened on");

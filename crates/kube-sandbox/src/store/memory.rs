@@ -15,6 +15,7 @@ use super::resource::{NAMESPACES, PODS, RESOURCES, Resource, SERVICE_ACCOUNTS};
 use super::watching::{EventKind, History, Watch, WatchEvent};
 use super::{deletion, validation};
 use crate::hooks::{Allocator, CountingAllocator};
+use crate::sabotage::Sabotage;
 
 /// Which object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,11 +119,13 @@ pub struct StoreOptions {
     pub history: usize,
     /// Who hands out addresses to Services.
     pub allocator: Arc<dyn Allocator>,
+    /// The planted defect of the cluster.
+    pub sabotage: Option<Sabotage>,
 }
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { history: 8192, allocator: Arc::new(CountingAllocator::default()) }
+        StoreOptions { history: 8192, allocator: Arc::new(CountingAllocator::default()), sabotage: None }
     }
 }
 
@@ -184,6 +187,7 @@ fn map_key(key: &Key) -> (String, String) {
 pub(super) struct Inner {
     state: Mutex<State>,
     pub(super) allocator: Arc<dyn Allocator>,
+    sabotage: Option<Sabotage>,
 }
 
 /// All objects of one sandbox. Clones share them.
@@ -213,11 +217,22 @@ impl Store {
     /// As [`Store::new`], with a say in history and addresses.
     pub fn with(options: StoreOptions) -> Store {
         let tables = RESOURCES.iter().map(|_| Table { objects: BTreeMap::new(), history: History::new(options.history) }).collect();
-        let store = Store { inner: Arc::new(Inner { state: Mutex::new(State { rv: 1, tables }), allocator: options.allocator }) };
+        let state = Mutex::new(State { rv: 1, tables });
+        let store = Store { inner: Arc::new(Inner { state, allocator: options.allocator, sabotage: options.sabotage }) };
         for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
             store.create(&NAMESPACES, json!({ "metadata": { "name": name } })).expect("the names are valid and not taken");
         }
         store
+    }
+
+    /// Whether the cluster has this planted defect.
+    pub(crate) fn has(&self, defect: Sabotage) -> bool {
+        self.inner.sabotage == Some(defect)
+    }
+
+    /// The planted defect of the cluster, if it has one.
+    pub(crate) fn sabotage(&self) -> Option<Sabotage> {
+        self.inner.sabotage
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

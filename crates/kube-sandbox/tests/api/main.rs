@@ -32,7 +32,7 @@ impl Bench {
     }
 
     async fn with(history: usize, hooks: Hooks) -> Bench {
-        let store = Store::with(StoreOptions { history, allocator: Arc::new(CountingAllocator::default()) });
+        let store = Store::with(StoreOptions { history, ..StoreOptions::default() });
         let server = ApiServer::start(store.clone(), hooks, None).unwrap();
         let client = client(&server.kubeconfig()).await;
         Bench { store, server, client }

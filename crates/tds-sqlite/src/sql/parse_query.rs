@@ -301,7 +301,8 @@ impl Parser<'_> {
             let Tok::Word(w) = self.next() else { return Err(self.err_prev()) };
             match w.to_uppercase().as_str() {
                 "UPDLOCK" | "XLOCK" | "HOLDLOCK" | "SERIALIZABLE" | "REPEATABLEREAD" | "TABLOCKX" => lock = true,
-                "ROWLOCK" | "PAGLOCK" | "TABLOCK" | "READCOMMITTED" | "READCOMMITTEDLOCK" | "READUNCOMMITTED" | "NOLOCK" => {}
+                // A statement that writes waits for the writer as a whole, and readers wait for nobody: there are no locked rows to read past.
+                "READPAST" | "ROWLOCK" | "PAGLOCK" | "TABLOCK" | "READCOMMITTED" | "READCOMMITTEDLOCK" | "READUNCOMMITTED" | "NOLOCK" => {}
                 other => return Err(SqlError::unsupported(format!("table hint {other}")).at(line)),
             }
             if !self.op(",") && self.is_op(")") {
