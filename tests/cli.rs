@@ -444,18 +444,17 @@ fn planted_defects_are_found_and_a_sound_engine_is_not_accused() {
     assert!(err(&wrong).contains("expected lose-acked, lose-last"), "{}", err(&wrong));
 }
 
-/// Every defect of the cluster: each is a whole run on a sandbox, since no part of the harness alone could find it.
+/// Defects of the cluster: each is a whole run on a sandbox, since no part of the harness alone could find it. `wrong-pod`, which nobody recovers from, is left
+/// to `chaos selftest`, since its run takes a minute and a half.
 #[test]
 fn defects_of_the_cluster_are_found() {
     let folder = folder_with(&[]);
-    let defects = ["fresh-volume", "wrong-pod", "split-brain", "stale-endpoint"];
+    let defects = ["fresh-volume", "split-brain", "stale-endpoint"];
     let arguments: Vec<&str> = ["selftest"].into_iter().chain(defects).chain(["--sound", "0", "--output", "json"]).collect();
     let output = chaos(folder.path(), &arguments);
     assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
     let matrix: serde_json::Value = serde_json::from_str(out(&output)).unwrap();
-    for (row, (found_by, class)) in
-        [("volume", "HA-3"), ("claims", "HA-5"), ("single-writer", "HA-6"), ("claims", "HA-5")].into_iter().enumerate()
-    {
+    for (row, (found_by, class)) in [("volume", "HA-3"), ("single-writer", "HA-6"), ("claims", "HA-5")].into_iter().enumerate() {
         let trial = &matrix["rows"][row]["trials"][0];
         assert_eq!(trial["verdicts"][found_by], "invalid", "{}: {trial}", defects[row]);
         assert!(trial["classes"].as_array().unwrap().iter().any(|found| found == class), "{}: {trial}", defects[row]);
