@@ -6,6 +6,7 @@ pub mod changes;
 pub mod conn;
 mod damage;
 mod dates;
+mod folder;
 pub mod functions;
 mod like;
 mod numbers;

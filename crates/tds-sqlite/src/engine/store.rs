@@ -5,6 +5,7 @@ use super::catalog::{Catalog, Table};
 use super::changes::Changes;
 use super::conn::{Conn, storage_error, storage_io};
 use super::damage;
+use super::folder::{data_dir, file_name, live_path, lock, prepare_live_folder, remove_files, sync_dir};
 use super::functions::Facts;
 use super::reader::Readers;
 use super::writer::{Msg, Settings, run};
@@ -185,19 +186,6 @@ pub struct Store {
 /// First id of a user database, as in SQL Server.
 const FIRST_USER_ID: i64 = 5;
 const SYSTEM: [(&str, i64); 4] = [("master", 1), ("tempdb", 2), ("model", 3), ("msdb", 4)];
-
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// A file name for a database name: letters, digits, `_` and `-` stand for themselves.
-fn file_name(name: &str) -> String {
-    let mut s = String::new();
-    for b in name.bytes() {
-        if b.is_ascii_alphanumeric() || b == b'_' || b == b'-' { s.push(char::from(b)) } else { s.push_str(&format!("%{b:02X}")) }
-    }
-    s
-}
 
 impl Store {
     /// Locks the directory and opens every database in it.
@@ -427,55 +415,6 @@ impl Store {
             db.close();
         }
         let _ = std::fs::remove_dir_all(self.dir.join(LIVE_FOLDER));
-    }
-}
-
-/// Where a database is worked on when the cache is volatile.
-fn live_path(kept: &Path) -> PathBuf {
-    let folder = kept.parent().unwrap_or(Path::new("")).join(LIVE_FOLDER);
-    kept.file_name().map_or_else(|| folder.clone(), |name| folder.join(name))
-}
-
-/// Removes the live files of a process that was killed, and makes the folder for this one's where it needs it.
-fn prepare_live_folder(dir: &Path, cache: CacheMode) -> Result<(), String> {
-    let folder = dir.join(LIVE_FOLDER);
-    let removed = match std::fs::remove_dir_all(&folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    };
-    let made = removed.and_then(|()| if cache == CacheMode::Volatile { std::fs::create_dir(&folder) } else { Ok(()) });
-    made.map_err(|e| format!("cannot empty {}: {e}", folder.display()))
-}
-
-fn remove_files(path: &Path) {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut p = path.as_os_str().to_owned();
-        p.push(suffix);
-        let _ = std::fs::remove_file(p);
-    }
-}
-
-/// Where the files are. Under `wrong-volume` that is another directory with every start.
-fn data_dir(options: &Options) -> PathBuf {
-    let usual = options.dir.join("data");
-    if options.sabotage != Some(Sabotage::WrongVolume) {
-        return usual;
-    }
-    let mut others = (1..).map(|n| options.dir.join(format!("data.{n}")));
-    std::iter::once(usual).chain(others.by_ref()).find(|dir| !dir.exists()).unwrap_or_default()
-}
-
-/// The lock that SQL Server gets by opening its files exclusively.
-fn lock(dir: &Path) -> Result<File, String> {
-    let path = dir.join("tds-sqlite.lock");
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(e) => Err(format!(
-            "Unable to open the physical file \"{}\". Operating system error 32: \"32(The process cannot access the file because it is being used by another process.)\" ({e})",
-            dir.join("master.mdf").display()
-        )),
     }
 }
 
