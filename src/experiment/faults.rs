@@ -339,6 +339,11 @@ impl FaultSpec {
         }
     }
 
+    /// Whether it ends the engine without asking it to stop.
+    pub fn kills_unasked(&self) -> bool {
+        matches!(self, FaultSpec::ContainerCrash | FaultSpec::ProcessCrash | FaultSpec::OomKill | FaultSpec::NodePowerOff { .. })
+    }
+
     /// How long it lasts before it is healed, where it lasts.
     fn lasts(&self) -> Option<Duration> {
         match self {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::model::format_duration;
 
 use super::names::Named;
-use super::plan::{AccessMode, Cache, ClusterRef, Controller, Engine, ExistingPlan, FaultSpec, Grace, Plan, ServiceAccess};
+use super::plan::{AccessMode, Cache, ClusterRef, Controller, Engine, ExistingPlan, FaultSpec, Grace, Plan, PlannedFault, ServiceAccess};
 use super::write::hash;
 
 /// What a run would create and touch.
@@ -257,6 +257,12 @@ pub fn cautions(plan: &Plan) -> Vec<String> {
     if plan.workload.warm_up + first < Duration::from_secs(5) {
         cautions.push("the first fault comes less than 5 s after the load began: there is hardly a baseline to compare with".to_owned());
     }
+    let abrupt = |fault: &PlannedFault| fault.spec.kills_unasked() || plan.target.ignore_sigterm && fault.spec.deletes_pod_with().is_some();
+    if plan.target.cache == Cache::Volatile && !plan.faults.iter().any(abrupt) {
+        cautions.push(
+            "every fault asks the engine to stop first, and then it syncs what it has: the volatile cache loses nothing, use container-crash".to_owned(),
+        );
+    }
     if !plan.cold_read {
         cautions.push(
             "coldRead is off: the final read may be served from memory, and rows that never reached the claim are not missed".to_owned(),
@@ -401,6 +407,18 @@ mod tests {
         assert_eq!(cautions(&plan(", controller: StatefulSet", "", "")), [""; 0]);
         assert_eq!(cautions(&plan(", controller: StatefulSet, grace: 0s", "", "")).len(), 1);
         assert_eq!(cautions(&plan(", storage: { accessMode: ReadWriteOncePod }", "grace: 0s", "")), [""; 0]);
+    }
+
+    #[test]
+    fn a_volatile_cache_that_no_fault_empties_is_told() {
+        let told = |target: &str, fault: &str| {
+            let text = format!("name: x\ntarget: {{ engine: tds-sqlite{target} }}\nfaults: [{{ {fault}: }}]\n");
+            cautions(&parse("x.yaml", &text).unwrap()).iter().any(|caution| caution.contains("the volatile cache loses nothing"))
+        };
+        assert!(told(", cache: volatile", "pod-kill"));
+        assert!(!told(", cache: volatile, ignoreSigterm: true", "pod-kill"));
+        assert!(!told(", cache: volatile", "container-crash"));
+        assert!(!told("", "pod-kill"));
     }
 
     #[test]
