@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use kube_sandbox::api::{ApiServer, Hooks};
-use kube_sandbox::hooks::{CountingAllocator, NoNodes};
+use kube_sandbox::hooks::NoNodes;
 use kube_sandbox::store::{ApiError, Key, PODS, Part, Preconditions, Store, StoreOptions};
 use serde_json::{Value, json};
 
