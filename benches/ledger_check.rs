@@ -166,6 +166,7 @@ fn plan() -> Plan {
             warm_up: Duration::from_secs(1),
             op_timeout: Duration::from_secs(5),
             isolation: Isolation::ReadCommitted,
+            sql: None,
         },
         faults: Vec::new(),
         expect: Expect {

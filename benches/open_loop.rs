@@ -61,6 +61,7 @@ async fn measure(address: &str) -> anyhow::Result<()> {
         warm_up: Duration::ZERO,
         op_timeout: Duration::from_secs(10),
         isolation: Isolation::ReadCommitted,
+        sql: None,
     };
     workload::prepare(&plan, &target).await?;
     let load = Load::start(&plan, 1, target.clone(), recorder.sink(), clock, |_| ())?;

@@ -71,6 +71,7 @@ async fn main() -> anyhow::Result<()> {
         warm_up: Duration::ZERO,
         op_timeout: Duration::from_secs(5),
         isolation: Isolation::ReadCommitted,
+        sql: None,
     };
     workload::prepare(&plan, &target(engine.addr())).await?;
     let (mut gate, address, _) = Gate::open(SocketAddr::from(([127, 0, 0, 1], 0)), engine.addr()).await?;

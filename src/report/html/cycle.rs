@@ -25,12 +25,12 @@ pub(super) fn cycle(page: &mut String, example: &Example) {
     let begin = if count == 2 { TAU / 2.0 } else { -TAU / 4.0 };
     let angle = |at: u32| begin + TAU * f64::from(at % count) / f64::from(count);
     let place = |at: u32| (centre.0 + radius * angle(at).cos(), centre.1 + radius * angle(at).sin());
+    let (width, height) = (2.0 * centre.0, 2.0 * centre.1);
     let _ = write!(
         page,
-        "<svg class=\"cycle\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 {:.0} {:.0}\" width=\"{0:.0}\" style=\"max-width:100%;font-size:12px\">",
+        "<svg class=\"cycle\" role=\"img\" aria-label=\"{}\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+         style=\"display:block;max-width:100%;font-size:12px\">",
         Text(&format!("{}: {}", example.class, example.detail)),
-        2.0 * centre.0,
-        2.0 * centre.1,
     );
     for (at, step) in (0..).zip(steps) {
         arrow(page, step, place(at), place(at + 1), middle(centre, radius, angle(at), TAU / f64::from(count)));
@@ -129,6 +129,7 @@ mod tests {
             assert_eq!(page.matches(text).count(), 1, "{text} in {page}");
         }
         assert!(page.contains("aria-label=\"G2-item: &lt;b&gt;told"));
+        assert!(page.contains("viewBox=\"0 0 384 236\" width=\"384\""), "{page}");
         assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
     }
 
