@@ -123,7 +123,7 @@ fn write_history(folder: &Path, ops: u64) -> std::io::Result<u64> {
     let mut after = 0;
     loop {
         op.kind = OpType::Invoke;
-        op.value = Value::After(after);
+        op.value = Value::Key(after);
         put(&mut op)?;
         let keys = after + 1..=(after + 2_000).min(ops);
         let rows: Vec<_> = keys.filter(|key| key % 500 != 1).map(|key| (key, digest(key))).collect();
@@ -145,6 +145,7 @@ fn plan() -> Plan {
         name: "ledger-check".to_owned(),
         description: String::new(),
         cluster: None,
+        sandbox_sabotage: None,
         target: TargetPlan {
             engine: Engine::TdsSqlite,
             existing: None,
