@@ -8,7 +8,10 @@ use futures::future::BoxFuture;
 use kube::config::KubeConfigOptions;
 use serde::Deserialize;
 
-use super::{Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction, Program, docker_node, maker::Maker, node_ready};
+use super::{
+    Capability, ClusterError, ClusterProvider, Entrance, ImageNeed, NodeAction, Program, docker_node, maker::Maker, node_ready,
+    shared_storage,
+};
 use crate::model::Provider;
 
 /// How long the nodes may take to be ready after the control plane is: each starts its part of the network, perhaps with an image that is pulled.
@@ -168,8 +171,20 @@ impl ClusterProvider for KindProvider {
         })
     }
 
+    fn provide_storage<'a>(&'a self, client: &'a kube::Client, class: &'a str) -> BoxFuture<'a, Result<(), ClusterError>> {
+        Box::pin(async move {
+            if class == shared_storage::CLASS {
+                shared_storage::provide(client, &self.name, &self.maker.control_plane(&self.name)).await?;
+            }
+            Ok(())
+        })
+    }
+
     fn delete(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
-        Box::pin(self.maker.delete(&self.name))
+        Box::pin(async {
+            shared_storage::forget(&self.name, &self.maker.control_plane(&self.name)).await;
+            self.maker.delete(&self.name).await
+        })
     }
 
     fn entrances<'a>(&'a self, _client: &'a kube::Client, used: &'a [u16]) -> BoxFuture<'a, Result<Vec<Entrance>, ClusterError>> {

@@ -17,6 +17,7 @@ mod program;
 mod requests;
 mod sandbox;
 pub mod sandbox_process;
+mod shared_storage;
 mod typed;
 
 use std::sync::Arc;
@@ -173,6 +174,12 @@ pub trait ClusterProvider: Send + Sync {
     /// Makes the cluster. What is made is deleted by [`ClusterProvider::delete`] and by nothing else.
     fn create(&self) -> BoxFuture<'_, Result<(), ClusterError>> {
         Box::pin(async { Err(not_ours()) })
+    }
+
+    /// Gives a cluster that was just made the storage class that an experiment names, where that is one which is made here and it lacks it.
+    fn provide_storage<'a>(&'a self, client: &'a kube::Client, class: &'a str) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let _ = (client, class);
+        Box::pin(async { Ok(()) })
     }
 
     /// Deletes the cluster with everything in it.

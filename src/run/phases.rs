@@ -235,6 +235,9 @@ impl<'a> Run<'a> {
         };
         let client = cluster::client(config)?;
         self.client = Some(client.clone());
+        if let (true, Some(class)) = (self.made_cluster, &self.plan.target.storage.class) {
+            self.provider.provide_storage(&client, class).await?;
+        }
         self.tasks.spawn(super::clock::compare(client.clone(), self.clock, self.timeline.clone()));
         let scratch = tempfile::tempdir()?;
         let ground = preflight::look(&client, self.provider.as_ref(), self.plan, scratch.path()).await?;
@@ -254,7 +257,7 @@ impl<'a> Run<'a> {
         let undo = Undo::DeleteNamespace { namespace: self.names.namespace.clone() };
         self.journal.intent(NAMESPACE_STEP, &format!("namespace/{}", self.names.namespace), undo)?;
         self.created = true;
-        let outside = |address: &str| vec![Entrance { node_port: None, address: address.to_owned() }];
+        let outside = |address: &str| vec![Entrance { node_port: node_port_of(address), address: address.to_owned() }];
         let entrances = match &self.plan.target.service {
             ServiceAccess::NodePort => ground.entrances.clone(),
             ServiceAccess::LoadBalancer => outside(""),
@@ -479,6 +482,12 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The node port that an address of the user's own leads to: where its port is one, the Service asks for that, else the API server chooses.
+fn node_port_of(address: &str) -> Option<u16> {
+    let port = address.rsplit_once(':')?.1.parse().ok()?;
+    (30_000..=32_767).contains(&port).then_some(port)
+}
+
 /// Tells the throughput of every second that has passed.
 async fn throughput(sink: OpSink, timeline: Timeline) {
     let mut before = sink.counts(&WORKLOAD_FS);
@@ -515,4 +524,18 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::node_port_of;
+
+    #[test]
+    fn an_address_at_a_node_port_asks_for_that_port() {
+        assert_eq!(node_port_of("127.0.0.1:30003"), Some(30_003));
+        assert_eq!(node_port_of("[::1]:32767"), Some(32_767));
+        for elsewhere in ["db.example:1433", "db.example:32768", "db.example:29999"] {
+            assert_eq!(node_port_of(elsewhere), None, "{elsewhere}");
+        }
+    }
 }
