@@ -15,8 +15,8 @@ use super::node_script::Script;
 use super::{Capability, ClusterError, NodeAction, Permission, Typed};
 
 /// What such a pod can do. What freezes a node or takes its power would take the pod with it, and a kubelet that is stopped starts no pod that starts it again.
-pub(super) const CAPABILITIES: &[Capability] =
-    &[Capability::SignalContainer, Capability::ExhaustMemory, Capability::CutService, Capability::FillVolume];
+/// Where memory is used up, the kernel ends the processes of such a pod before those of the database.
+pub(super) const CAPABILITIES: &[Capability] = &[Capability::SignalContainer, Capability::CutService, Capability::FillVolume];
 
 /// What the pods ask of the API server, beside the namespace that they are in.
 pub const NODE_ACCESS_PERMISSIONS: [Permission; 3] = [

@@ -18,7 +18,10 @@ fn folder(cluster: &str) -> String {
     format!("{MOUNT}/of-{cluster}")
 }
 
-/// Gives a cluster that was just made the class and one volume, unless it has a class of that name already. `node` is the container of one of its nodes.
+/// The volumes: a claim finds one for its access mode, and the API server lets ReadWriteOncePod stand with no other.
+const VOLUMES: [(&str, &[&str]); 2] = [("volume-1", &["ReadWriteOnce", "ReadWriteMany"]), ("volume-2", &["ReadWriteOncePod"])];
+
+/// Gives a cluster that was just made the class and its volumes, unless it has a class of that name already. `node` is the container of one of its nodes.
 pub(super) async fn provide(client: &kube::Client, cluster: &str, node: &str) -> Result<(), ClusterError> {
     let classes = Api::<Typed<StorageClass>>::all(client.clone());
     if classes.get_opt(CLASS).await?.is_some() {
@@ -26,10 +29,13 @@ pub(super) async fn provide(client: &kube::Client, cluster: &str, node: &str) ->
     }
     // What a cluster of that name left is not for this one. Databases do not run as root, and a volume of this kind is not given to their group.
     let folder = folder(cluster);
-    let fresh = "rm -rf \"$1\" && mkdir -p -m 777 \"$1/volume-1\"";
+    let fresh = "rm -rf \"$1\" && mkdir -p -m 777 \"$1/volume-1\" \"$1/volume-2\"";
     Program::new("docker").args(["exec", node, "sh", "-euc", fresh, "chaos", &folder]).output().await?;
     classes.create(&PostParams::default(), &Typed(typed(class()))).await?;
-    Api::<Typed<PersistentVolume>>::all(client.clone()).create(&PostParams::default(), &Typed(typed(volume(&folder)))).await?;
+    let volumes = Api::<Typed<PersistentVolume>>::all(client.clone());
+    for (name, modes) in VOLUMES {
+        volumes.create(&PostParams::default(), &Typed(typed(volume(&folder, name, modes)))).await?;
+    }
     Ok(())
 }
 
@@ -49,16 +55,16 @@ fn class() -> Value {
     json!({ "metadata": { "name": CLASS }, "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "Immediate", "reclaimPolicy": "Retain" })
 }
 
-/// A run has one claim, so one volume is enough; it may be asked for in any size that an experiment names.
-fn volume(folder: &str) -> Value {
+/// A run has one claim, so one volume of a kind is enough; it may be asked for in any size that an experiment names.
+fn volume(folder: &str, name: &str, modes: &[&str]) -> Value {
     json!({
-        "metadata": { "name": "chaos-shared-1", "labels": { "app.kubernetes.io/part-of": "sqledge-chaos" } },
+        "metadata": { "name": format!("chaos-shared-{name}"), "labels": { "app.kubernetes.io/part-of": "sqledge-chaos" } },
         "spec": {
             "storageClassName": CLASS,
             "capacity": { "storage": "64Gi" },
-            "accessModes": ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"],
+            "accessModes": modes,
             "persistentVolumeReclaimPolicy": "Retain",
-            "hostPath": { "path": format!("{folder}/volume-1"), "type": "Directory" },
+            "hostPath": { "path": format!("{folder}/{name}"), "type": "Directory" },
         },
     })
 }
@@ -69,7 +75,8 @@ mod tests {
 
     #[test]
     fn the_class_and_the_volume_fit_each_other_and_any_node() {
-        let (class, volume): (StorageClass, PersistentVolume) = (typed(class()), typed(volume(&folder("x"))));
+        let (class, volume): (StorageClass, PersistentVolume) =
+            (typed(class()), typed(volume(&folder("x"), "volume-1", &["ReadWriteOnce"])));
         let spec = volume.spec.unwrap_or_default();
         assert_eq!((spec.storage_class_name, spec.node_affinity), (class.metadata.name, None));
         let path = spec.host_path.map(|source| source.path).unwrap_or_default();

@@ -12,7 +12,7 @@ use super::{Attestation, Fault, FaultError, Site, act, serving_container};
 use crate::cluster::{NodeAction, Permission, Typed};
 use crate::experiment::Controller;
 use crate::model::{FaultTarget, parse_quantity};
-use crate::target::{DATA_MOUNT, TargetState};
+use crate::target::TargetState;
 
 /// A full volume for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,14 +45,14 @@ impl Fault for DiskFull {
     }
 
     fn undo(&self, site: &Site, target: &FaultTarget) -> Undo {
-        Undo::EmptyVolume { node: target.node.clone(), path: DATA_MOUNT.to_owned(), mark: mark(site) }
+        Undo::EmptyVolume { node: target.node.clone(), path: site.mount.clone(), mark: mark(site) }
     }
 
     fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
         Box::pin(async move {
             let fill = NodeAction::FillVolume {
                 container_id: target.uid.clone(),
-                path: DATA_MOUNT.to_owned(),
+                path: site.mount.clone(),
                 capacity_bytes: capacity_bytes(site).await?,
                 mark: mark(site),
             };
@@ -76,7 +76,7 @@ impl Fault for DiskFull {
 
     fn heal<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<String, FaultError>> {
         Box::pin(async move {
-            let empty = NodeAction::EmptyVolume { path: DATA_MOUNT.to_owned(), mark: mark(site) };
+            let empty = NodeAction::EmptyVolume { path: site.mount.clone(), mark: mark(site) };
             act(site, &target.node, &empty).await
         })
     }

@@ -66,6 +66,10 @@ pub struct Site {
     pub sql: sql::Target,
     /// What can be done to nodes and containers.
     pub provider: Arc<dyn ClusterProvider>,
+    /// Where the claim is mounted in the database container.
+    pub mount: String,
+    /// The pod's port to which the Service leads.
+    pub port: u16,
     /// `terminationGracePeriodSeconds` of the target's pod.
     pub pod_grace: Duration,
     /// The run, which marks what is ours.

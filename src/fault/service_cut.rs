@@ -11,7 +11,7 @@ use super::journal::Undo;
 use super::{Attestation, Fault, FaultError, Site, act, attest_unanswered, serving_pod};
 use crate::cluster::NodeAction;
 use crate::model::FaultTarget;
-use crate::target::{PORT, TargetState};
+use crate::target::TargetState;
 
 /// Nobody reaches the pod for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Fault for ServiceCut {
             let state = site.watch.now();
             let pod = state.pods.get(&target.uid).ok_or_else(|| FaultError::Changed(state.describe()))?;
             let address = pod.ip.clone().ok_or_else(|| FaultError::NoTarget(format!("pod {} has no address", pod.name)))?;
-            let cut = NodeAction::CutService { address, port: PORT, mark: mark(site) };
+            let cut = NodeAction::CutService { address, port: site.port, mark: mark(site) };
             Ok(vec![act(site, &target.node, &cut).await?])
         })
     }

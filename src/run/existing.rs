@@ -76,6 +76,7 @@ impl Run<'_> {
                 "{of} has no PersistentVolumeClaim in its container, so what it acknowledges cannot outlive its pod"
             ))
         })?;
+        self.port = looked.port;
         let controller = target::controller_behind(&client, &existing.namespace, looked.owner.as_ref()).await?;
         self.controller = if controller.kind == "StatefulSet" { Controller::StatefulSet } else { Controller::Deployment };
         self.names = target::Names { controller: controller.name, ..looked.names };
@@ -130,6 +131,8 @@ impl Run<'_> {
             watch,
             sql,
             provider: Arc::clone(&self.provider),
+            mount: self.mount.clone(),
+            port: self.port,
             pod_grace,
             run: self.id.clone(),
         });

@@ -146,7 +146,8 @@ async fn site(
     let looked = async { Ok::<_, RunError>(target::look_into_pod(&client, &found).await?) };
     let serving = async { Ok(watch.until_serving(options.recover_within).await?) };
     let (looked, _) = tokio::try_join!(looked, serving)?;
-    Ok(Site { client, names: looked.names, watch, sql, provider, pod_grace: looked.grace, run })
+    let mount = looked.mount.unwrap_or_else(|| target::DATA_MOUNT.to_owned());
+    Ok(Site { client, names: looked.names, watch, sql, provider, mount, port: looked.port, pod_grace: looked.grace, run })
 }
 
 /// The target of a fault that never asks the engine.

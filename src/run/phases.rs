@@ -48,6 +48,8 @@ pub(super) struct Run<'a> {
     pub controller: Controller,
     /// Where the engine keeps its data in its container.
     pub mount: String,
+    /// The pod's port to which the Service leads.
+    pub port: u16,
     keep: Keep,
     pub provider: Arc<dyn ClusterProvider>,
     pub client: Option<kube::Client>,
@@ -130,6 +132,7 @@ impl<'a> Run<'a> {
             names,
             controller: plan.target.controller,
             mount: target::DATA_MOUNT.to_owned(),
+            port: target::PORT,
             keep: options.keep,
             provider,
             client: None,

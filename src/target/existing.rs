@@ -80,6 +80,8 @@ pub struct LookedInto {
     pub grace: Duration,
     /// Where the claim is mounted in the container.
     pub mount: Option<String>,
+    /// The pod's port to which the Service leads.
+    pub port: u16,
     /// What owns the pod.
     pub owner: Option<OwnerSeen>,
 }
@@ -106,6 +108,7 @@ pub async fn look_into_pod(client: &kube::Client, found: &Found) -> Result<Looke
         names: Names { claim: claim.unwrap_or_default(), container: container.name.clone(), ..found.names.clone() },
         grace: grace.map_or(GRACE_DEFAULT, Duration::from_secs),
         mount,
+        port: u16::try_from(pod_port(container, &found.port)).unwrap_or(PORT),
         owner: owner.map(|owner| OwnerSeen { kind: owner.kind, name: owner.name, uid: owner.uid }),
     })
 }
@@ -127,6 +130,16 @@ pub async fn controller_behind(client: &kube::Client, namespace: &str, owner: Op
     match above {
         Some(above) if above.kind == "Deployment" => Ok(ControllerSeen { kind: above.kind, name: above.name, uid: above.uid }),
         _ => Err(missing(format!("{} {} belongs to neither a Deployment nor a StatefulSet", owner.kind, owner.name))),
+    }
+}
+
+/// The number of the port that the Service leads to.
+fn pod_port(container: &Container, port: &ServicePort) -> i32 {
+    let named = |name: &String| container.ports.iter().flatten().find(|own| own.name.as_ref() == Some(name)).map(|own| own.container_port);
+    match &port.target_port {
+        Some(IntOrString::Int(number)) => *number,
+        Some(IntOrString::String(name)) => named(name).unwrap_or(port.port),
+        None => port.port,
     }
 }
 
