@@ -441,7 +441,7 @@ fn planted_defects_are_found_and_a_sound_engine_is_not_accused() {
     assert!(out(&list).lines().count() >= 14 && out(&list).contains("torn-page"), "{}", out(&list));
     let wrong = chaos(folder.path(), &["selftest", "lose-everything"]);
     assert_eq!(wrong.status.code(), Some(64));
-    assert!(err(&wrong).contains("expected lose-acked, lose-last"), "{}", err(&wrong));
+    assert!(err(&wrong).contains("expected lose-acked, skip-sync, lose-last"), "{}", err(&wrong));
 }
 
 /// Defects of the cluster: each is a whole run on a sandbox, since no part of the harness alone could find it. `wrong-pod`, which nobody recovers from, is left

@@ -24,7 +24,7 @@ pub(super) struct Selftest {
     /// Trials of the engine without a defect.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(0..=1_000))]
     sound: u64,
-    /// Ops that are acknowledged in each trial before the last kill.
+    /// Ops that are acknowledged in each trial before the second of its four kills.
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     ops: u64,
     /// The form of the result on stdout.

@@ -28,7 +28,7 @@ pub struct Trial {
     pub isolation: Isolation,
     /// The seed of the load.
     pub seed: u64,
-    /// Ops of the load that are acknowledged before the last kill.
+    /// Ops of the load that are acknowledged before the second kill; the two after it come soon.
     pub ops: u64,
 }
 
@@ -81,8 +81,9 @@ pub enum TrialError {
 const PER_SECOND: f64 = 1_500.0;
 const CLIENTS: u32 = 8;
 /// A kill shows nothing where what the defect takes away was not acknowledged yet, or is a transfer of the bank, whose loss no total shows. Of trials
-/// with two kills about one in a hundred missed the loss of the last commits for that.
-const KILLS: u64 = 4;
+/// with two kills about one in a hundred missed the loss of the last commits for that, so two more follow. The first two lives are long, since some defects
+/// count up to their turn; the others last for so many acknowledged ops.
+const SHORT_LIFE: u64 = 60;
 /// No acknowledgement for this long is a halt.
 const STALL: Duration = Duration::from_secs(20);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
@@ -116,8 +117,8 @@ pub async fn trial(trial: &Trial) -> Result<Trialed, TrialError> {
     let sink = recorder.sink();
     let load = Load::start(&plan, trial.seed, target.clone(), sink.clone(), clock, |_| ())?;
     let mut stalled = None;
-    for kill in 1..=KILLS {
-        if let Err(error) = acknowledged(&sink, trial.ops * kill / KILLS, &engine).await {
+    for ops in [trial.ops / 2, trial.ops, trial.ops + SHORT_LIFE, trial.ops + 2 * SHORT_LIFE] {
+        if let Err(error) = acknowledged(&sink, ops, &engine).await {
             stalled = Some(error);
             break;
         }

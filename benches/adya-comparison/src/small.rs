@@ -24,7 +24,7 @@ type Transitions = Vec<(OpType, u64, Vec<Mop>)>;
 pub fn compare(histories: u64) {
     for (level, order, model) in LEVELS {
         let mut both_valid = 0_u64;
-        let mut both_invalid = 0_u64;
+        let (mut both_invalid, mut both_unknown) = (0_u64, 0_u64);
         let mut differences: Vec<(String, u64, String)> = Vec::new();
         for number in 0..histories {
             let history = history(&mut Draws::new(3, number));
@@ -38,6 +38,7 @@ pub fn compare(histories: u64) {
             match (check.verdict, valid) {
                 (Verdict::Valid, Valid::True) => both_valid += 1,
                 (Verdict::Invalid, Valid::False) => both_invalid += 1,
+                (Verdict::Unknown, Valid::Unknown) => both_unknown += 1,
                 (verdict, valid) => {
                     let what = format!("ours {verdict}, adya {valid:?}");
                     match differences.iter_mut().find(|(known, ..)| *known == what) {
@@ -47,7 +48,7 @@ pub fn compare(histories: u64) {
                 }
             }
         }
-        println!("{model:<20} {histories} histories: both valid {both_valid}, both invalid {both_invalid}");
+        println!("{model:<20} {histories} histories: both valid {both_valid}, both invalid {both_invalid}, both undecided {both_unknown}");
         for (what, count, first) in differences {
             println!("  {count} × {what}; the first: {first}");
         }
