@@ -497,14 +497,17 @@ impl Writer {
             }
             while let Ok(msg) = self.rx.try_recv() {
                 match msg {
-                    Msg::Auto(mut a) if a.job.stmt.kind == Kind::Select => {
-                        if a.claim.compare_exchange(claim::QUEUED, claim::RUNNING, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                            let _ = a.reply.send(self.conn.run(&mut a.job));
-                        }
-                    }
+                    Msg::Auto(a) if a.job.stmt.kind == Kind::Select => self.read_at_once(*a),
                     other => self.planted.backlog.push_back(other),
                 }
             }
+        }
+    }
+
+    /// Answers a read of somebody else from inside the open transaction.
+    fn read_at_once(&mut self, mut read: Auto) {
+        if read.claim.compare_exchange(claim::QUEUED, claim::RUNNING, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            let _ = read.reply.send(self.conn.run(&mut read.job));
         }
     }
 
