@@ -6,7 +6,8 @@
 //!
 //! Two clocks tell when a container ran. The kubelet's start and finish times come with the pod's status, in whole seconds; the moments at
 //! which the watch delivered them are exact to a millisecond and late by the kubelet's reporting. The kubelet's times decide where they can,
-//! the arrivals decide the rest, and a window that only the arrivals show while the kubelet's times fall into one second is unknown.
+//! the arrivals decide the rest. A window that only the arrivals show while the kubelet's times fall into one second is unknown, unless the second engine logged
+//! that another process held the files.
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -164,7 +165,8 @@ fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap>
         Some(seconds) if seconds < 0 => return None,
         // Starts before the second in which the other ends: no rounding can undo that.
         Some(seconds) if seconds > 0 => true,
-        Some(_) if arrival_ns > 0 => false,
+        // The engine itself found the files in another process's hands.
+        Some(_) if arrival_ns > 0 => second.logged_lock,
         None if arrival_ns > 0 => true,
         _ => return None,
     };
@@ -348,6 +350,30 @@ mod tests {
         let found = overlaps(&events);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].refusal, found[0].arrival_ns), (Refusal::Exited(1), 50 * MS));
+    }
+
+    /// Kubelet's times are whole seconds, so they say nothing of an overlap within one; the log of the engine that was refused does.
+    #[test]
+    fn within_one_second_of_the_kubelets_times_the_engines_log_decides() {
+        let mut refused = ended("b", 1);
+        let at = Some("2026-01-01T00:00:05Z".to_owned());
+        if let ContainerState::Terminated(terminated) = &mut refused.containers[0].state {
+            (terminated.started_at, terminated.finished_at) = (at.clone(), at.clone());
+        }
+        let mut first = ended("a", 137);
+        if let ContainerState::Terminated(terminated) = &mut first.containers[0].state {
+            (terminated.started_at, terminated.finished_at) = (Some("2026-01-01T00:00:01Z".to_owned()), at);
+        }
+        let mut events = timeline(vec![
+            (0, PodChange::Added, pod("a", running(), true)),
+            (100, PodChange::Added, pod("b", running(), false)),
+            (250, PodChange::Modified, refused.clone()),
+            (300, PodChange::Modified, first),
+        ]);
+        assert_eq!(single_writer(&events, false).verdict, Verdict::Unknown);
+        let container_id = refused.containers[0].id.clone().unwrap();
+        events.push(Event { time_ns: 260 * MS, kind: EventKind::EngineLog { container_id, line: "Error: 5120, Severity: 16".to_owned() } });
+        assert_eq!(single_writer(&events, false).verdict, Verdict::Invalid);
     }
 
     #[test]
