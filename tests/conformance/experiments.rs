@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::arena::{Arena, said};
 
 /// Each experiment, its exit code, and whether it is short enough to be run every time.
-const EXPERIMENTS: [(&str, i32, bool); 22] = [
+const EXPERIMENTS: [(&str, i32, bool); 26] = [
     ("smoke", 0, true),
     ("pod-kill", 0, false),
     ("pod-kill-graceful", 0, false),
@@ -28,7 +28,11 @@ const EXPERIMENTS: [(&str, i32, bool); 22] = [
     ("node-loss-statefulset", 0, false),
     ("mixed", 0, false),
     ("endurance", 0, false),
+    ("isolation", 0, false),
+    ("own-statements", 0, false),
+    ("power-loss", 0, false),
     ("selftest/lose-acked", 1, true),
+    ("selftest/missing-sync", 1, false),
 ];
 
 pub async fn every_experiment_ends_with_its_verdict(arena: Arena) {
