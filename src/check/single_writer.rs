@@ -371,7 +371,7 @@ mod tests {
             (300, PodChange::Modified, first),
         ]);
         assert_eq!(single_writer(&events, false).verdict, Verdict::Unknown);
-        let container_id = refused.containers[0].id.clone().unwrap();
+        let container_id = refused.containers[0].id.clone().expect("a container of the builder has an id");
         events.push(Event { time_ns: 260 * MS, kind: EventKind::EngineLog { container_id, line: "Error: 5120, Severity: 16".to_owned() } });
         assert_eq!(single_writer(&events, false).verdict, Verdict::Invalid);
     }
