@@ -7,15 +7,20 @@
 use std::error::Error;
 use std::io::Write;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use chaos::check::{Append, Check, Checker, Order, Register};
-use chaos::model::{F, Isolation, Op, OpType, OpenOps, Scanner, Value};
+use chaos::check::{Append, Checker, Order, Register};
+use chaos::model::{F, Isolation, OpType, Value};
 use chaos::workload::Draws;
 
-#[path = "adya-comparison/src/appends.rs"]
+#[path = "shared/appends.rs"]
 mod appends;
+#[path = "shared/peak.rs"]
+mod peak;
+#[path = "shared/timed.rs"]
+mod timed;
 use appends::{CLIENTS, appends};
+use peak::peak_megabytes;
+use timed::Timed;
 
 /// The environment variable that tells a child what it measures: `append 1000000`.
 const RUN: &str = "CONSISTENCY_CHECK";
@@ -42,44 +47,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A checker, and how long it was at work.
-struct Timed {
-    checker: Box<dyn Checker>,
-    scanner: Scanner,
-    open: OpenOps,
-    line: Vec<u8>,
-    index: u64,
-    took: Duration,
-}
-
-impl Timed {
-    fn take(&mut self, kind: OpType, process: u64, f: F, value: Value) {
-        let process = u32::try_from(process).unwrap_or(0);
-        let op = Op { index: self.index, time_ns: self.index, kind, process, f, value, error: None, intended_ns: 0 };
-        self.index += 1;
-        self.line.clear();
-        op.write_line(&mut self.line);
-        let view = self.scanner.scan(&self.line).1.expect("a written op can be read");
-        let begun = self.open.pair(&view).expect("the history is sound");
-        let start = Instant::now();
-        self.checker.op(&view, begun.as_ref());
-        self.took += start.elapsed();
-    }
-
-    fn finish(mut self) -> (Check, Duration) {
-        let start = Instant::now();
-        let check = self.checker.finish();
-        self.took += start.elapsed();
-        (check, self.took)
-    }
-}
-
 fn measure(workload: &str, ops: u64, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let checker: Box<dyn Checker> = match workload {
         "append" => Box::new(Append::new(Isolation::Serializable, Order::RealTime)),
         _ => Box::new(Register::new(0)),
     };
-    let mut timed = Timed { checker, scanner: Scanner::new(), open: OpenOps::default(), line: Vec::new(), index: 0, took: Duration::ZERO };
+    let mut timed = Timed::new(checker);
     if workload == "append" {
         appends(ops, &mut |kind, process, mops| timed.take(kind, process, F::Txn, Value::Txn(mops)));
     } else {
@@ -119,11 +92,4 @@ fn registers(ops: u64, timed: &mut Timed) {
             timed.take(OpType::Ok, client, f, done);
         }
     }
-}
-
-/// The peak of this process' resident memory; 0 where the system does not tell.
-fn peak_megabytes() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()).unwrap_or(0.0) / 1e3
 }

@@ -17,6 +17,10 @@ use chaos::experiment::{
 };
 use chaos::model::{Claim, Digest, F, Isolation, Op, OpType, Value};
 
+#[path = "shared/peak.rs"]
+mod peak;
+use peak::peak_megabytes;
+
 /// The environment variable that tells a child which folder it judges.
 const FOLDER: &str = "LEDGER_CHECK_FOLDER";
 
@@ -55,7 +59,7 @@ fn judge(folder: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
         "judged in {:>6.2} s, with its report {:>6.2} s  peak {:>6.1} MB  {} ok, {} recovered, {} lost, verdict {}",
         took.as_secs_f64(),
         with_report.as_secs_f64(),
-        megabytes(peak_bytes()),
+        peak_megabytes(),
         ledger.counts["ok"],
         ledger.counts["recovered"],
         ledger.counts["lost"],
@@ -67,14 +71,6 @@ fn judge(folder: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
 #[expect(clippy::cast_precision_loss, reason = "megabytes for a reader")]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-/// The peak of this process' resident memory; 0 where the system does not tell.
-fn peak_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
 }
 
 fn digest(key: u64) -> Digest {

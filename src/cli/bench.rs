@@ -10,7 +10,7 @@ use crate::model::{parse_duration, parse_rate};
 use crate::report;
 use crate::run::{self, Benched, Question};
 
-use super::meant::meant;
+use super::meant::Meant;
 use super::run::{REPORTS, cancel_on_signal, exit_of_error, live, not_begun, tell_error, tell_left};
 use super::{CommandResult, Exit, Failure, Job, Output, OverrideArgs, Streams, write_json};
 
@@ -44,9 +44,8 @@ pub(super) struct Bench {
     /// The folder that gets a folder for the search.
     #[arg(long, value_name = "DIR", default_value = REPORTS)]
     reports: PathBuf,
-    /// Say that you mean this context of your kubeconfig; needed for `--cluster context:NAME`.
-    #[arg(long, value_name = "CONTEXT")]
-    yes_i_mean: Option<String>,
+    #[command(flatten)]
+    meant: Meant,
     /// The form of the result on stdout.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -80,7 +79,7 @@ impl Bench {
         if self.step_for < STEP_MIN {
             return Err(Failure::new(Exit::Usage, "--step-for is too short, expected 1s at the least"));
         }
-        meant(plan.cluster.as_ref(), self.yes_i_mean.as_deref())?;
+        self.meant.check(plan.cluster.as_ref())?;
         Ok(plan)
     }
 

@@ -9,7 +9,7 @@ use crate::experiment::{self, BlastRadius, ClusterRef, ExistingTarget, FaultSpec
 use crate::model::{format_duration, parse_duration};
 use crate::run::{self, InjectOptions, Injected};
 
-use super::meant::meant;
+use super::meant::Meant;
 use super::overrides::words;
 use super::run::{REPORTS, cancel_on_signal, not_begun};
 use super::{CommandResult, Exit, Failure, Job, Output, Streams, write_json};
@@ -62,9 +62,8 @@ pub(super) struct Inject {
     /// The folder that gets a folder with the journal.
     #[arg(long, value_name = "DIR", default_value = REPORTS)]
     reports: PathBuf,
-    /// Say that you mean this context of your kubeconfig; needed for `--cluster context:NAME`, unless its name is typed on a terminal.
-    #[arg(long, value_name = "CONTEXT")]
-    yes_i_mean: Option<String>,
+    #[command(flatten)]
+    meant: Meant,
     /// The form of the result on stdout.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -100,7 +99,7 @@ impl Inject {
         } else {
             Ok(())
         };
-        match spec.and_then(|spec| standing.and_then(|()| meant([&self.cluster], self.yes_i_mean.as_deref())).map(|()| spec)) {
+        match spec.and_then(|spec| standing.and_then(|()| self.meant.check([&self.cluster])).map(|()| spec)) {
             Ok(spec) => Job::Later(Box::pin(self.run(spec, streams))),
             Err(failure) => Job::Done(Err(failure)),
         }

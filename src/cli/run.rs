@@ -11,7 +11,7 @@ use crate::model::{EventSink, LeakItem};
 use crate::report::{self, Entry, Live};
 use crate::run::{self, Finished, Keep, Options, RunError};
 
-use super::meant::meant;
+use super::meant::Meant;
 use super::metrics::{Shared, serve};
 use super::{CommandResult, Exit, Failure, Job, Output, OverrideArgs, Streams};
 
@@ -42,9 +42,8 @@ pub(super) struct Run {
     /// Leave the target of a run that does not pass in the cluster, for a look.
     #[arg(long)]
     keep_on_failure: bool,
-    /// Say that you mean this context of your kubeconfig; needed for `--cluster context:NAME`, unless its name is typed on a terminal.
-    #[arg(long, value_name = "CONTEXT")]
-    yes_i_mean: Option<String>,
+    #[command(flatten)]
+    meant: Meant,
     /// The form of the result on stdout.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -75,7 +74,7 @@ impl Run {
         if !wrong.is_empty() {
             return Job::Done(Err(Failure::new(Exit::Usage, wrong)));
         }
-        if let Err(failure) = meant(plans.iter().filter_map(|plan| plan.cluster.as_ref()), self.yes_i_mean.as_deref()) {
+        if let Err(failure) = self.meant.check(plans.iter().filter_map(|plan| plan.cluster.as_ref())) {
             return Job::Done(Err(failure));
         }
         Job::Later(Box::pin(self.run(plans, streams)))

@@ -4,8 +4,13 @@
 //! since the peak of a process never falls. Timed is what each does from its own form of an op on: making ops is not counted. The peak holds what each keeps
 //! of the history. Then many small histories of an engine that is wrong now and then, judged by both at every level: every difference of verdict is counted.
 
+#[path = "../../shared/appends.rs"]
 mod appends;
+#[path = "../../shared/peak.rs"]
+mod peak;
 mod small;
+#[path = "../../shared/timed.rs"]
+mod timed;
 
 use std::error::Error;
 use std::process::Command;
@@ -13,8 +18,11 @@ use std::time::{Duration, Instant};
 
 use adya::history::{Interner, ReadValue, Scalar};
 use adya::{History, Opts, Valid, Workload};
-use chaos::check::{Append, Check, Checker, Order};
-use chaos::model::{F, Isolation, Mop, Op, OpType, OpenOps, Scanner, Value};
+use chaos::check::{Append, Order};
+use chaos::model::{F, Isolation, Mop, OpType, Value};
+
+use peak::peak_megabytes;
+use timed::Timed;
 
 /// The environment variable that tells a child what it measures: `ours 1000000`.
 const RUN: &str = "ADYA_COMPARISON";
@@ -40,8 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn measure(whose: &str, transactions: u64) {
     let (verdict, took) = match whose {
         "ours" => {
-            let mut ours = Ours::new(Isolation::Serializable, Order::RealTime);
-            appends::appends(transactions, &mut |kind, process, mops| ours.take(kind, process, mops));
+            let mut ours = Timed::new(Box::new(Append::new(Isolation::Serializable, Order::RealTime)));
+            appends::appends(transactions, &mut |kind, process, mops| ours.take(kind, process, F::Txn, Value::Txn(mops)));
             let (check, took) = ours.finish();
             (check.verdict.to_string(), took)
         }
@@ -53,43 +61,6 @@ fn measure(whose: &str, transactions: u64) {
         }
     };
     println!("{whose:<5} {transactions:>9} transactions  {:>8.2} s  peak {:>8.1} MB  {verdict}", took.as_secs_f64(), peak_megabytes());
-}
-
-/// Our checker, fed as from a recorded history.
-pub struct Ours {
-    checker: Box<Append>,
-    scanner: Scanner,
-    open: OpenOps,
-    line: Vec<u8>,
-    index: u64,
-    took: Duration,
-}
-
-impl Ours {
-    pub fn new(level: Isolation, order: Order) -> Self {
-        let checker = Box::new(Append::new(level, order));
-        Ours { checker, scanner: Scanner::new(), open: OpenOps::default(), line: Vec::new(), index: 0, took: Duration::ZERO }
-    }
-
-    pub fn take(&mut self, kind: OpType, process: u64, mops: Vec<Mop>) {
-        let process = u32::try_from(process).unwrap_or(0);
-        let value = Value::Txn(mops);
-        let op = Op { index: self.index, time_ns: self.index, kind, process, f: F::Txn, value, error: None, intended_ns: 0 };
-        self.index += 1;
-        self.line.clear();
-        op.write_line(&mut self.line);
-        let view = self.scanner.scan(&self.line).1.expect("a written op can be read");
-        let begun = self.open.pair(&view).expect("the history is sound");
-        let start = Instant::now();
-        self.checker.op(&view, begun.as_ref());
-        self.took += start.elapsed();
-    }
-
-    pub fn finish(self) -> (Check, Duration) {
-        let start = Instant::now();
-        let check = self.checker.finish();
-        (check, self.took + start.elapsed())
-    }
 }
 
 /// What `adya` judges: a history in memory.
@@ -130,11 +101,4 @@ impl Theirs {
         let report = adya::check(&history, Workload::ListAppend, &opts);
         (report.valid, start.elapsed())
     }
-}
-
-/// The peak of this process' resident memory; 0 where the system does not tell.
-fn peak_megabytes() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()).unwrap_or(0.0) / 1e3
 }

@@ -1,12 +1,13 @@
 //! Small histories of an engine that is wrong now and then, judged by both.
 
 use adya::Valid;
-use chaos::check::Order;
-use chaos::model::{Isolation, Mop, OpType, Verdict};
+use chaos::check::{Append, Order};
+use chaos::model::{F, Isolation, Mop, OpType, Value, Verdict};
 use chaos::workload::Draws;
 
 use crate::appends::asked;
-use crate::{Ours, Theirs};
+use crate::Theirs;
+use crate::timed::Timed;
 
 /// What ours is asked, and the model of the same meaning.
 const LEVELS: [(Isolation, Order, &str); 5] = [
@@ -28,9 +29,9 @@ pub fn compare(histories: u64) {
         let mut differences: Vec<(String, u64, String)> = Vec::new();
         for number in 0..histories {
             let history = history(&mut Draws::new(3, number));
-            let (mut ours, mut theirs) = (Ours::new(level, order), Theirs::default());
+            let (mut ours, mut theirs) = (Timed::new(Box::new(Append::new(level, order))), Theirs::default());
             for (kind, process, mops) in &history {
-                ours.take(*kind, *process, mops.clone());
+                ours.take(*kind, *process, F::Txn, Value::Txn(mops.clone()));
                 theirs.take(*kind, *process, mops);
             }
             let (check, _) = ours.finish();

@@ -3,7 +3,7 @@
 //! An entry point fails by a panic. For the decoders that is any panic; for the T-SQL front end it is also a translation that SQLite does not accept.
 
 use crate::engine::catalog::Catalog;
-use crate::engine::functions::{self, Facts};
+use crate::engine::functions::{self, NoFacts};
 use crate::error::SqlResult;
 use crate::proto::packet::{Reader, kind};
 use crate::proto::{self, login, params, prelogin};
@@ -71,7 +71,7 @@ impl Bench {
             }
         }
         let bench = Self { db: Connection::open_in_memory().map_err(internal)?, catalog: Arc::new(catalog) };
-        functions::register(&bench.db, Arc::new(Nobody), Arc::default()).map_err(internal)?;
+        functions::register(&bench.db, Arc::new(NoFacts), Arc::default()).map_err(internal)?;
         let names = Known { bench: &bench, vars: &BTreeMap::new() };
         for table in tables {
             for sql in translate::create_table(&names, &table)? {
@@ -130,32 +130,5 @@ impl Names for Known<'_> {
         let row = vec![rusqlite::types::Value::Text("t".to_owned()), rusqlite::types::Value::Integer(1)];
         ((schema, name) == ("sys", "tables"))
             .then(|| SystemView { columns: vec![("name", Ty::NVarChar(128)), ("object_id", Ty::Int)], rows: vec![row] })
-    }
-}
-
-/// A server that knows of nothing.
-struct Nobody;
-
-impl Facts for Nobody {
-    fn db_id(&self, _: &str) -> Option<i64> {
-        None
-    }
-    fn db_name(&self, _: i64) -> Option<String> {
-        None
-    }
-    fn object_id(&self, _: &str, _: &str, _: &str) -> Option<i64> {
-        None
-    }
-    fn object_name(&self, _: &str, _: i64) -> Option<String> {
-        None
-    }
-    fn server_property(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn db_property(&self, _: &str, _: &str) -> Option<String> {
-        None
-    }
-    fn next_identity(&self, _: i64) -> Option<i64> {
-        None
     }
 }

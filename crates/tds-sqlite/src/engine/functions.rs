@@ -28,6 +28,33 @@ pub trait Facts: Send + Sync + 'static {
     fn next_identity(&self, object: i64) -> Option<i64>;
 }
 
+/// A server that knows of nothing, for statements that need none.
+pub struct NoFacts;
+
+impl Facts for NoFacts {
+    fn db_id(&self, _: &str) -> Option<i64> {
+        None
+    }
+    fn db_name(&self, _: i64) -> Option<String> {
+        None
+    }
+    fn object_id(&self, _: &str, _: &str, _: &str) -> Option<i64> {
+        None
+    }
+    fn object_name(&self, _: &str, _: i64) -> Option<String> {
+        None
+    }
+    fn server_property(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn db_property(&self, _: &str, _: &str) -> Option<String> {
+        None
+    }
+    fn next_identity(&self, _: i64) -> Option<i64> {
+        None
+    }
+}
+
 /// Carries a server error through SQLite.
 pub fn raise(e: &SqlError) -> Error {
     Error::UserFunctionError(e.encode().into())

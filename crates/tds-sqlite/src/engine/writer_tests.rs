@@ -4,36 +4,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 
 use super::super::conn::Sink;
-use super::super::functions::Facts;
+use super::super::functions::NoFacts;
 use super::*;
 use crate::translate::Translated;
-
-/// A server that knows of nothing.
-struct Nothing;
-
-impl Facts for Nothing {
-    fn db_id(&self, _: &str) -> Option<i64> {
-        None
-    }
-    fn db_name(&self, _: i64) -> Option<String> {
-        None
-    }
-    fn object_id(&self, _: &str, _: &str, _: &str) -> Option<i64> {
-        None
-    }
-    fn object_name(&self, _: &str, _: i64) -> Option<String> {
-        None
-    }
-    fn server_property(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn db_property(&self, _: &str, _: &str) -> Option<String> {
-        None
-    }
-    fn next_identity(&self, _: i64) -> Option<i64> {
-        None
-    }
-}
 
 /// A statement that its session has given up: the writer takes it from the queue, which begins a group, and runs nothing.
 fn given_up() -> Msg {
@@ -59,7 +32,7 @@ fn given_up() -> Msg {
 #[test]
 fn an_order_to_end_that_arrives_behind_a_statement_is_obeyed() {
     let dir = tempfile::tempdir().unwrap();
-    let conn = Conn::open(&dir.path().join("t.mdf"), true, Arc::new(Nothing)).unwrap();
+    let conn = Conn::open(&dir.path().join("t.mdf"), true, Arc::new(NoFacts)).unwrap();
     let set = Settings {
         idle: Duration::from_secs(60),
         sabotage: None,
