@@ -31,6 +31,8 @@ pub(super) struct Gaps {
     first_error_ns: Option<u64>,
     any_ack_ns: Option<u64>,
     kept: Vec<Gap>,
+    /// Gaps that are no longer than this need not be looked at: the shortest that is kept is as long.
+    shortest_ns: u64,
 }
 
 impl Gaps {
@@ -53,12 +55,19 @@ impl Gaps {
             self.kept.push(gap);
             return;
         }
+        if gap.length_ns() > self.shortest_ns {
+            self.keep_instead_of_the_shortest(gap);
+        }
+    }
+
+    fn keep_instead_of_the_shortest(&mut self, gap: Gap) {
         let shortest = self.kept.iter_mut().min_by_key(|kept| kept.length_ns());
         if let Some(shortest) = shortest
             && shortest.length_ns() < gap.length_ns()
         {
             *shortest = gap;
         }
+        self.shortest_ns = self.kept.iter().map(Gap::length_ns).min().unwrap_or(0);
     }
 
     /// An op that was sent at `sent_ns` ended in an error. `any_ack_ns` is the last acknowledgement by anyone.
@@ -99,6 +108,7 @@ impl Gaps {
     /// Begins anew with the last acknowledgement, and with the gap that goes on unless `cut_ns` ends it there.
     pub(super) fn next(&mut self, cut_ns: Option<u64>) {
         self.kept.clear();
+        self.shortest_ns = 0;
         if let Some(cut_ns) = cut_ns {
             self.first_error_ns = None;
             self.any_ack_ns = None;

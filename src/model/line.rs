@@ -47,6 +47,21 @@ impl ErrorKind {
             ErrorKind::NotSent => "not-sent",
         }
     }
+    /// The kind of this word.
+    pub(super) fn named(word: &[u8]) -> Option<ErrorKind> {
+        Some(match word {
+            b"refused" => ErrorKind::Refused,
+            b"reset" => ErrorKind::Reset,
+            b"closed" => ErrorKind::Closed,
+            b"timeout" => ErrorKind::Timeout,
+            b"login" => ErrorKind::Login,
+            b"server" => ErrorKind::Server,
+            b"protocol" => ErrorKind::Protocol,
+            b"declined" => ErrorKind::Declined,
+            b"not-sent" => ErrorKind::NotSent,
+            _ => return None,
+        })
+    }
 }
 
 fn put_value(line: &mut Vec<u8>, value: &Value) {

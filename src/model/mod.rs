@@ -5,9 +5,11 @@
 //! unless a name says otherwise.
 
 mod claim;
+mod cursor;
 mod event;
 mod isolation;
 mod line;
+mod number_map;
 mod op;
 mod pair;
 mod scan;
@@ -16,6 +18,7 @@ mod seen;
 mod sink;
 mod units;
 mod verdict;
+mod view;
 
 pub use claim::Claim;
 pub use event::{
@@ -23,9 +26,10 @@ pub use event::{
     RunInfo,
 };
 pub use isolation::Isolation;
+pub(crate) use number_map::NumberMap;
 pub use op::{Digest, ErrorKind, F, Mop, Op, OpError, OpType, ParseOpError, ProcessId, Value};
 pub use pair::{Begun, OpenOps};
-pub use scan::{ErrorView, MopView, OpView, Scanner, TxnView, ValueView};
+pub use scan::{Ops, Scanner};
 pub use secret::Secret;
 pub use seen::{
     ClaimSeen, ContainerSeen, ContainerState, ControllerSeen, EndpointSeen, OwnerSeen, PodChange, PodSeen, ServiceSeen, TargetIdentity,
@@ -34,3 +38,4 @@ pub use seen::{
 pub use sink::EventSink;
 pub use units::{Millis, Rate, UnitError, format_duration, parse_duration, parse_quantity, parse_rate};
 pub use verdict::{Outcome, Verdict};
+pub use view::{ErrorView, MopView, OpView, TxnView, ValueView};

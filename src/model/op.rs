@@ -92,7 +92,25 @@ impl F {
 
     /// The kind of this word.
     pub fn named(word: &[u8]) -> Option<F> {
-        F::ALL.into_iter().find(|f| f.word().as_bytes() == word)
+        Some(match word {
+            b"ledger-add" => F::LedgerAdd,
+            b"probe" => F::Probe,
+            b"ledger-read" => F::LedgerRead,
+            b"bank-transfer" => F::BankTransfer,
+            b"bank-read" => F::BankRead,
+            b"txn" => F::Txn,
+            b"txn-final" => F::TxnFinal,
+            b"register-read" => F::RegisterRead,
+            b"register-write" => F::RegisterWrite,
+            b"register-cas" => F::RegisterCas,
+            b"register-final" => F::RegisterFinal,
+            b"enqueue" => F::Enqueue,
+            b"dequeue" => F::Dequeue,
+            b"queue-final" => F::QueueFinal,
+            b"sql" => F::Sql,
+            b"sql-check" => F::SqlCheck,
+            _ => return None,
+        })
     }
 
     /// The word in the history.
@@ -330,6 +348,14 @@ impl Op {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_of_op_is_found_by_its_word() {
+        for f in F::ALL {
+            assert_eq!(F::named(f.word().as_bytes()), Some(f));
+        }
+        assert_eq!(F::named(b"ledger"), None);
+    }
 
     #[test]
     fn an_op_is_one_line_in_jepsens_fields() {

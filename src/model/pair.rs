@@ -1,10 +1,8 @@
 //! Pairs each op's end with its beginning.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
+use super::number_map::NumberMap;
 use super::op::{F, OpType, ProcessId};
-use super::scan::{OpView, ValueView};
+use super::view::{OpView, ValueView};
 
 /// What an op began with, kept until it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,30 +19,10 @@ pub struct Begun {
     pub key: u64,
 }
 
-/// Process numbers are small and unique, so a multiplication spreads them well enough.
-#[derive(Debug, Default)]
-struct ProcessHasher(u64);
-
-impl Hasher for ProcessHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32(u32::from(byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
 /// The ops that have begun and not ended. A process has at most one.
 #[derive(Debug, Default)]
 pub struct OpenOps {
-    open: HashMap<ProcessId, Begun, BuildHasherDefault<ProcessHasher>>,
+    open: NumberMap<ProcessId, Begun>,
 }
 
 impl OpenOps {

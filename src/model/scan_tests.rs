@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::op::OpError;
+use super::super::view::MopView;
 use super::*;
 
 fn owned(view: &OpView<'_>) -> Op {
@@ -102,6 +103,23 @@ proptest! {
         prop_assert_eq!(owned(&view.unwrap()), op);
     }
 
+    /// Whatever a line became in one place, the fast way takes it only where the general parser does, and reads the same op.
+    #[test]
+    fn what_the_fast_way_takes_means_the_same_to_the_general_parser(op in any_op(), at in any::<proptest::sample::Index>(), to in other_bytes()) {
+        let mut line = Vec::new();
+        op.write_line(&mut line);
+        let at = at.index(line.len() - 1);
+        line.splice(at..at + 1, to);
+        let mut fast = Long::default();
+        if let Some(head) = fast.canonical(&mut Cursor::new(&line)) {
+            let mut general = Long::default();
+            let op = Op::parse(&line);
+            prop_assert!(op.is_ok(), "{}", String::from_utf8_lossy(&line));
+            let kept = general.keep(op.unwrap());
+            prop_assert_eq!(fast.view(&head), general.view(&kept));
+        }
+    }
+
     /// No cut of a line is read as a whole op.
     #[test]
     fn a_torn_line_is_not_an_op(op in any_op(), cut in any::<proptest::sample::Index>()) {
@@ -112,11 +130,50 @@ proptest! {
     }
 }
 
+/// What a byte may become: nothing, another one that lines hold, or any.
+fn other_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let near = proptest::sample::select(b"0123456789abcdefkrw-+.,:[]{}\" \\".to_vec());
+    prop_oneof![
+        Just(Vec::new()),
+        near.clone().prop_map(|byte| vec![byte]),
+        proptest::collection::vec(near, 2),
+        any::<u8>().prop_map(|byte| vec![byte])
+    ]
+    .prop_filter("a line has one end", |bytes| !bytes.contains(&b'\n'))
+}
+
 #[test]
 fn the_canonical_spelling_takes_the_fast_path() {
     let line = b"{\"index\":7,\"time\":12,\"type\":\"info\",\"process\":3,\"f\":\"ledger-add\",\"value\":[42,\"9f86d081884c7d65\"],\
         \"error\":{\"kind\":\"server\",\"number\":1205,\"message\":\"deadlock\"},\"intended\":11}\n";
-    let mut cursor = Cursor { bytes: line, at: 0 };
-    assert!(Scanner::new().canonical(&mut cursor).is_some());
-    assert_eq!(cursor.at, line.len());
+    let mut cursor = Cursor::new(line);
+    assert!(Long::default().canonical(&mut cursor).is_some());
+    assert!(cursor.rest.is_empty());
+}
+
+#[test]
+fn ops_stand_side_by_side_until_they_are_cleared() {
+    let lines = b"{\"index\":0,\"time\":1,\"type\":\"ok\",\"process\":3,\"f\":\"txn\",\"value\":[[\"r\",1,[5,6]],[\"append\",2,7]],\"intended\":1}\n\
+        {\"index\":1,\"time\":1,\"type\":\"ok\",\"process\":4,\"f\":\"txn\",\"value\":[[\"r\",2,[7]], [\"r\",3,[]]],\"intended\":1}\n\
+        {\"index\":2,\"time\":1,\"type\":\"ok\",\"process\":5,\"f\":\"bank-read\",\"value\":[-1,2],\"intended\":1}\n";
+    let mut ops = Ops::default();
+    for _ in 0..2 {
+        ops.clear();
+        let mut rest = &lines[..];
+        while !rest.is_empty() {
+            let (taken, read) = ops.scan(rest);
+            read.unwrap();
+            rest = &rest[taken..];
+        }
+        let values: Vec<Value> = ops.iter().map(|view| owned(&view).value).collect();
+        let read = |key, list: &[u64]| Mop::Read(key, Some(list.to_vec()));
+        assert_eq!(
+            values,
+            [
+                Value::Txn(vec![read(1, &[5, 6]), Mop::Append(2, 7)]),
+                Value::Txn(vec![read(2, &[7]), read(3, &[])]),
+                Value::Numbers(vec![-1, 2])
+            ]
+        );
+    }
 }

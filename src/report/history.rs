@@ -1,22 +1,24 @@
 //! Reads `history.jsonl`: once from end to end for the checkers, and here and there again for the ops that prove something.
+//!
+//! Two threads share the work. One cuts the file into blocks of whole lines and reads the lines of each into a batch of ops; the other takes the batches in
+//! their order, pairs each end of an op with its beginning, and hands the ops on. A batch ends where the history does: at the last line, at one that was cut off, or
+//! at one that is no op, so that what is found wrong does not depend on who is faster. Batches that were taken go back to be filled again, which bounds the memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 
-use crate::model::{Begun, OpView, OpenOps, Scanner};
+use crate::model::{Begun, OpView, OpenOps, Ops, ParseOpError};
 
-/// What one read takes from the disk.
-const BLOCK: usize = 1 << 20;
+/// How much of the file makes a batch: little enough that its ops are still in the processor's cache when they are taken.
+const BLOCK: usize = 256 << 10;
 /// No op is longer; a file without line ends must not fill the memory.
 const LINE_MAX: usize = 64 << 20;
-/// How many blocks are read ahead.
-const AHEAD: usize = 4;
-/// The offset of every so-manieth line is kept, so that any line is found by reading few others.
-const STRIDE: u64 = 4096;
+/// How many batches are read ahead.
+const AHEAD: usize = 8;
 
 /// What a history was like, once read.
 #[derive(Debug)]
@@ -30,63 +32,82 @@ pub struct History {
     pub(crate) damage: Option<String>,
     /// The ops that never ended.
     pub(crate) open: OpenOps,
-    offsets: Vec<u64>,
+    /// Of each batch its first line, counted from 0, and where in the file it begins, so that any line is found by reading few others.
+    batches: Vec<(u64, u64)>,
+}
+
+/// The ops of one block.
+struct Batch {
+    ops: Ops,
+    /// Where the block begins.
+    offset: u64,
+    end: End,
+}
+
+/// What follows a batch.
+enum End {
+    /// The next one, or nothing.
+    Whole,
+    /// So many bytes of a line that was cut off, and nothing.
+    Torn(u64),
+    /// A line that is no op.
+    NotAnOp(ParseOpError),
+    /// What cannot be read.
+    Unreadable(io::Error),
 }
 
 impl History {
     /// Hands every transition to `take`, in order, with the invoke that it ends. A missing file is an empty history.
     pub(crate) fn read(path: &Path, mut take: impl FnMut(&OpView<'_>, Option<&Begun>)) -> io::Result<History> {
         let mut history =
-            History { path: path.to_owned(), lines: 0, torn_bytes: 0, damage: None, open: OpenOps::default(), offsets: Vec::new() };
+            History { path: path.to_owned(), lines: 0, torn_bytes: 0, damage: None, open: OpenOps::default(), batches: Vec::new() };
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(history),
             Err(error) => return Err(error),
         };
-        let (sender, blocks) = sync_channel(AHEAD);
+        let (full, batches) = sync_channel(AHEAD);
+        let (spent, empty) = channel();
         thread::scope(|scope| {
-            scope.spawn(move || {
-                // The receiver hangs up when it has seen enough.
-                let _ = whole_lines(file, |block| sender.send(block).is_ok());
-            });
-            history.fold(blocks, &mut take)
-        })?;
-        Ok(history)
+            scope.spawn(move || Reader::of(file).run(&full, &empty));
+            for Batch { ops, offset, end } in batches {
+                history.batches.push((history.lines, offset));
+                history.damage = history.fold(&ops, &mut take).err();
+                if history.damage.is_none() {
+                    history.end(end)?;
+                }
+                if history.damage.is_some() {
+                    break;
+                }
+                // The reader has hung up when this was the last.
+                let _ = spent.send(ops);
+            }
+            Ok(history)
+        })
     }
 
-    fn fold(&mut self, blocks: Receiver<io::Result<Vec<u8>>>, take: &mut impl FnMut(&OpView<'_>, Option<&Begun>)) -> io::Result<()> {
-        let mut scanner = Scanner::new();
-        let mut offset: u64 = 0;
-        for block in blocks {
-            let block = block?;
-            let mut rest = &block[..];
-            while !rest.is_empty() {
-                if self.lines.is_multiple_of(STRIDE) {
-                    self.offsets.push(offset);
-                }
-                let (taken, scanned) = scanner.scan(rest);
-                let ended = rest[taken - 1] == b'\n';
-                match scanned {
-                    Ok(op) if op.index == self.lines => match self.open.pair(&op) {
-                        Ok(begun) => take(&op, begun.as_ref()),
-                        Err(why) => self.damage = Some(why),
-                    },
-                    Ok(op) => {
-                        self.damage = Some(format!("line {} has index {} instead of {}", self.lines + 1, op.index, self.lines));
-                    }
-                    Err(_) if !ended => {
-                        self.torn_bytes = taken as u64;
-                        return Ok(());
-                    }
-                    Err(error) => self.damage = Some(format!("line {}: {error}", self.lines + 1)),
-                }
-                if self.damage.is_some() {
-                    return Ok(());
-                }
-                self.lines += 1;
-                offset += taken as u64;
-                rest = &rest[taken..];
+    /// Takes the ops of a batch.
+    ///
+    /// # Errors
+    /// In words, where they contradict the history so far.
+    fn fold(&mut self, ops: &Ops, take: &mut impl FnMut(&OpView<'_>, Option<&Begun>)) -> Result<(), String> {
+        for op in ops.iter() {
+            if op.index != self.lines {
+                return Err(format!("line {} has index {} instead of {}", self.lines + 1, op.index, self.lines));
             }
+            let begun = self.open.pair(&op)?;
+            take(&op, begun.as_ref());
+            self.lines += 1;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: End) -> io::Result<()> {
+        match end {
+            End::Whole => {}
+            End::Torn(bytes) => self.torn_bytes = bytes,
+            End::NotAnOp(error) => self.damage = Some(format!("line {}: {error}", self.lines + 1)),
+            End::Unreadable(error) => return Err(error),
         }
         Ok(())
     }
@@ -104,13 +125,11 @@ impl History {
         let mut at = u64::MAX;
         let mut line = Vec::new();
         for index in wanted {
-            if at > index || index - at >= STRIDE {
-                let stride = usize::try_from(index / STRIDE).unwrap_or(usize::MAX);
-                let Some(&offset) = self.offsets.get(stride) else {
-                    continue;
-                };
+            let batch = self.batches.partition_point(|&(first, _)| first <= index).checked_sub(1).map(|at| self.batches[at]);
+            let Some((first, offset)) = batch else { continue };
+            if at > index || at < first {
                 file.seek(SeekFrom::Start(offset))?;
-                at = index / STRIDE * STRIDE;
+                at = first;
             }
             while at <= index {
                 line.clear();
@@ -123,35 +142,80 @@ impl History {
     }
 }
 
-/// Cuts a file into blocks of whole lines; the last one may lack its line end. Ends when `give` says no.
-fn whole_lines(mut file: File, mut give: impl FnMut(io::Result<Vec<u8>>) -> bool) -> Option<()> {
-    let mut carry: Vec<u8> = Vec::new();
-    loop {
-        let mut block = Vec::with_capacity(carry.len() + BLOCK);
-        block.append(&mut carry);
-        let before = block.len();
-        let limit = BLOCK as u64;
-        let read = match file.by_ref().take(limit).read_to_end(&mut block) {
-            Ok(read) => read,
-            Err(error) => return give(Err(error)).then_some(()),
-        };
-        if read == 0 {
-            return (block.is_empty() || give(Ok(block))).then_some(());
-        }
-        match block[before..].iter().rposition(|&byte| byte == b'\n') {
-            Some(at) => {
-                carry.extend_from_slice(&block[before + at + 1..]);
-                block.truncate(before + at + 1);
-                if !give(Ok(block)) {
-                    return None;
+/// Cuts the file into blocks and reads their lines.
+struct Reader {
+    file: File,
+    /// What was read of the file and not yet taken is in front.
+    buffer: Vec<u8>,
+    filled: usize,
+    /// Where in the file the buffer begins.
+    offset: u64,
+}
+
+impl Reader {
+    fn of(file: File) -> Self {
+        Reader { file, buffer: vec![0; BLOCK], filled: 0, offset: 0 }
+    }
+
+    /// Sends batch after batch, the last of which ends the history, until nobody takes them any more.
+    fn run(mut self, full: &SyncSender<Batch>, empty: &Receiver<Ops>) {
+        loop {
+            let mut ops = empty.try_recv().unwrap_or_default();
+            ops.clear();
+            let offset = self.offset;
+            let (end, last) = match self.whole_lines() {
+                Ok((length, last)) => {
+                    let end = self.scan(length, &mut ops);
+                    let last = last || !matches!(end, End::Whole);
+                    (end, last)
                 }
+                Err(error) => (End::Unreadable(error), true),
+            };
+            if full.send(Batch { ops, offset, end }).is_err() || last {
+                return;
             }
-            None if block.len() > LINE_MAX => {
-                let error = io::Error::other("a line of the history is longer than any op");
-                return give(Err(error)).then_some(());
-            }
-            None => carry = block,
         }
+    }
+
+    /// Fills the buffer. Returns how much of it is whole lines, and whether the file ends there, where the last line may lack its end.
+    fn whole_lines(&mut self) -> io::Result<(usize, bool)> {
+        loop {
+            let read = match self.file.read(&mut self.buffer[self.filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            let before = self.filled;
+            self.filled += read;
+            if read == 0 {
+                return Ok((self.filled, true));
+            }
+            if let Some(at) = self.buffer[before..self.filled].iter().rposition(|&byte| byte == b'\n') {
+                return Ok((before + at + 1, false));
+            }
+            if self.filled > LINE_MAX {
+                return Err(io::Error::other("a line of the history is longer than any op"));
+            }
+            if self.filled == self.buffer.len() {
+                self.buffer.resize(2 * self.filled, 0);
+            }
+        }
+    }
+
+    /// Reads the lines that the buffer begins with, and takes them out of it.
+    fn scan(&mut self, length: usize, ops: &mut Ops) -> End {
+        let mut rest = &self.buffer[..length];
+        while !rest.is_empty() {
+            let (taken, scanned) = ops.scan(rest);
+            match scanned {
+                Ok(()) => rest = &rest[taken..],
+                Err(_) if rest[taken - 1] != b'\n' => return End::Torn(taken as u64),
+                Err(error) => return End::NotAnOp(error),
+            }
+        }
+        self.buffer.copy_within(length..self.filled, 0);
+        self.filled -= length;
+        self.offset += length as u64;
+        End::Whole
     }
 }
 
@@ -227,7 +291,7 @@ mod tests {
 
     #[test]
     fn lines_are_found_again_across_blocks() {
-        // More than two blocks and more than two strides.
+        // More than two batches.
         let builder = acked(10_000);
         let file = file(&builder.lines());
         let mut taken = 0;
@@ -243,5 +307,29 @@ mod tests {
         for (index, line) in found {
             assert_eq!(Op::parse(&line).ok().map(|op| op.index), Some(index));
         }
+    }
+
+    #[test]
+    fn what_is_wrong_far_into_a_history_is_told_by_its_line_and_ends_it() {
+        let mut bytes = acked(10_000).lines();
+        let begins: Vec<usize> = (0..bytes.len()).filter(|&at| at == 0 || bytes[at - 1] == b'\n').collect();
+        bytes[begins[15_000]] = b'!';
+        let (history, taken) = read(&bytes);
+        assert_eq!((history.lines, taken), (15_000, 15_000));
+        assert!(history.damage.is_some_and(|damage| damage.starts_with("line 15001: ")));
+        let (history, taken) = read(&bytes[..begins[15_000] + 7]);
+        assert_eq!((history.lines, taken, history.torn_bytes, history.damage), (15_000, 15_000, 7, None));
+    }
+
+    #[test]
+    fn a_line_longer_than_a_block_is_one_op() {
+        let keys: Vec<u64> = (1..=20_000).collect();
+        let rows: Vec<_> = keys.iter().map(|&key| (key, crate::check::build::digest(key))).collect();
+        let mut builder = acked(10);
+        builder.page(0, &rows);
+        builder.page(20_000, &[]);
+        assert!(builder.lines().len() > 2 * BLOCK);
+        let (history, taken) = read(&builder.lines());
+        assert_eq!((history.lines, taken, history.torn_bytes, history.damage), (24, 24, 0, None));
     }
 }

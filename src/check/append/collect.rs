@@ -1,8 +1,6 @@
 //! Takes the transactions in, and keeps of each list that was read only its length: the lists themselves are prefixes of the longest one, or an anomaly.
 
-use std::collections::HashMap;
-
-use crate::model::{MopView, ProcessId, TxnView};
+use crate::model::{MopView, NumberMap, ProcessId, TxnView};
 
 /// The number of a transaction, in the order in which they began.
 pub(super) type TxnId = u32;
@@ -85,8 +83,8 @@ pub(super) struct Key {
 pub(super) struct Collector {
     txns: Vec<Txn>,
     keys: Vec<Key>,
-    numbers: HashMap<u64, u32>,
-    open: HashMap<ProcessId, TxnId>,
+    numbers: NumberMap<u64, u32>,
+    open: NumberMap<ProcessId, TxnId>,
     appends: Vec<Append>,
     reads: Vec<Read>,
     /// Transactions in the order in which they were acknowledged.

@@ -88,7 +88,7 @@ fn components(history: &History, level: Isolation, order: Order) -> (Vec<Vec<Nod
     let layout = Layout::new(history, level, order);
     let mut edges_left_out = 0;
     let graph = layout.and_then(|layout| {
-        Graph::build(|give| {
+        Graph::build(layout.nodes_max(), |give| {
             let (nodes, left_out) = layout.each(history, &mut |edge| give(edge.from, edge.to));
             edges_left_out = left_out;
             nodes
@@ -238,7 +238,7 @@ fn starts(knot: &Knot, filter: Filter) -> Vec<Node> {
     }
     let nodes: Vec<Node> = knot.keys().copied().collect();
     let number = |node| nodes.binary_search(node).ok().and_then(|at| u32::try_from(at).ok());
-    let graph = Graph::build(|give| {
+    let graph = Graph::build(nodes.len(), |give| {
         for edge in knot.values().flatten().filter(|edge| filter.follows(edge.kind)) {
             if let (Some(from), Some(to)) = (number(&edge.from), number(&edge.to)) {
                 give(from, to);

@@ -1,6 +1,6 @@
 //! Which transaction must come before which, and why.
 
-use crate::model::Isolation;
+use crate::model::{Isolation, NumberMap, ProcessId};
 
 use super::Order;
 use super::collect::{History, KeyView, NONE, TxnId};
@@ -57,6 +57,11 @@ impl Layout {
     /// Serializable needs no start apart from the commit.
     fn split(self) -> bool {
         self.level != Isolation::Serializable
+    }
+
+    /// More nodes than there can be: as many moments as transactions.
+    pub(super) fn nodes_max(self) -> usize {
+        self.first_moment() as usize + self.txns as usize
     }
 
     fn start(self, txn: TxnId) -> Node {
@@ -159,7 +164,7 @@ impl Layout {
     }
 
     fn processes(self, history: &History, give: &mut impl FnMut(Edge)) {
-        let mut last: std::collections::HashMap<u32, TxnId> = std::collections::HashMap::new();
+        let mut last: NumberMap<ProcessId, TxnId> = NumberMap::default();
         for (txn, of) in (0..self.txns).zip(&history.txns) {
             if !of.committed() {
                 continue;

@@ -11,11 +11,11 @@ mod key;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use crate::model::{Begun, F, OpType, OpView, ProcessId, ValueView, Verdict};
+use crate::model::{Begun, F, NumberMap, OpType, OpView, ProcessId, ValueView, Verdict};
 
 use super::{Check, Checker, EXAMPLES_MAX, Found};
 use key::{Action, Judgement, KeyOp, OPEN};
@@ -25,7 +25,7 @@ use key::{Action, Judgement, KeyOp, OPEN};
 pub struct Register {
     initial: i64,
     keys: BTreeMap<u64, Vec<KeyOp>>,
-    open: HashMap<ProcessId, (u64, usize)>,
+    open: NumberMap<ProcessId, (u64, usize)>,
     acknowledged: u64,
     failed: u64,
     unknown: u64,
