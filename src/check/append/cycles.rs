@@ -88,10 +88,8 @@ fn components(history: &History, level: Isolation, order: Order) -> (Vec<Vec<Nod
     let layout = Layout::new(history, level, order);
     let mut edges_left_out = 0;
     let graph = layout.and_then(|layout| {
-        Graph::build(layout.nodes_max(), |give| {
-            let (nodes, left_out) = layout.each(history, &mut |edge| give(edge.from, edge.to));
-            edges_left_out = left_out;
-            nodes
+        Graph::build(layout.nodes(history), |give| {
+            edges_left_out = layout.each(history, &mut |edge| give(edge.from, edge.to));
         })
     });
     match graph {
@@ -244,7 +242,6 @@ fn starts(knot: &Knot, filter: Filter) -> Vec<Node> {
                 give(from, to);
             }
         }
-        nodes.len()
     });
     let components = graph.map(|graph| graph.cyclic_components()).unwrap_or_default();
     let smallest = components.into_iter().min_by_key(Vec::len).unwrap_or_default();

@@ -59,9 +59,10 @@ impl Layout {
         self.level != Isolation::Serializable
     }
 
-    /// More nodes than there can be: as many moments as transactions.
-    pub(super) fn nodes_max(self) -> usize {
-        self.first_moment() as usize + self.txns as usize
+    /// How many nodes there are.
+    pub(super) fn nodes(self, history: &History) -> usize {
+        let moments = if self.order >= Order::RealTime { self.real_time(history, &mut |_| ()) } else { 0 };
+        (self.first_moment() + moments) as usize
     }
 
     fn start(self, txn: TxnId) -> Node {
@@ -81,8 +82,8 @@ impl Layout {
         (node < self.first_moment()).then(|| if self.split() { node / 2 } else { node })
     }
 
-    /// Hands on every edge. Returns how many nodes there are and how many dependencies were left out.
-    pub(super) fn each(self, history: &History, give: &mut impl FnMut(Edge)) -> (usize, u64) {
+    /// Hands on every edge. Returns how many dependencies were left out.
+    pub(super) fn each(self, history: &History, give: &mut impl FnMut(Edge)) -> u64 {
         let mut left_out = 0;
         for key in history.keys() {
             left_out += self.of_key(key, give);
@@ -92,14 +93,13 @@ impl Layout {
                 give(Edge { from: self.start(txn), to: self.commit(txn), kind: Kind::Within, key: NONE, place: 0 });
             }
         }
-        let mut moments = 0;
         if self.order >= Order::Process {
             self.processes(history, give);
         }
         if self.order >= Order::RealTime {
-            moments = self.real_time(history, give);
+            self.real_time(history, give);
         }
-        ((self.first_moment() + moments) as usize, left_out)
+        left_out
     }
 
     fn of_key(self, key: KeyView<'_>, give: &mut impl FnMut(Edge)) -> u64 {
@@ -176,7 +176,8 @@ impl Layout {
         }
     }
 
-    /// What was acknowledged before a transaction began leads to a moment, moments follow one another, and the latest leads to the transaction.
+    /// What was acknowledged before a transaction began leads to a moment, moments follow one another, and the latest leads to the transaction. Returns how
+    /// many moments there are.
     fn real_time(self, history: &History, give: &mut impl FnMut(Edge)) -> u32 {
         let edge = |from, to, kind| Edge { from, to, kind, key: NONE, place: NONE };
         let mut moments = 0;

@@ -8,17 +8,15 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Builds a graph of at most so many nodes from a source of edges that gives the same ones each time; it is asked twice, and tells how many nodes there are.
-    /// `None` when there are too many edges.
-    pub(super) fn build(nodes_max: usize, mut edges: impl FnMut(&mut dyn FnMut(u32, u32)) -> usize) -> Option<Graph> {
-        let mut starts = vec![0_u32; nodes_max + 1];
+    /// Builds a graph from a source of edges that gives the same ones each time; it is asked twice. `None` when there are too many.
+    pub(super) fn build(nodes: usize, mut edges: impl FnMut(&mut dyn FnMut(u32, u32))) -> Option<Graph> {
+        let mut starts = vec![0_u32; nodes + 1];
         let mut count: u64 = 0;
-        let nodes = edges(&mut |from, _| {
+        edges(&mut |from, _| {
             starts[from as usize] += 1;
             count += 1;
         });
         u32::try_from(count).ok()?;
-        starts.truncate(nodes + 1);
         // Each node's end first; filling moves it down to its start.
         let mut sum = 0;
         for start in &mut starts {
