@@ -1,5 +1,7 @@
 //! What faults do to nodes and containers from outside the Kubernetes API, and which of it a provider can do.
 
+use std::time::Duration;
+
 use super::ClusterError;
 
 /// What a provider can do to nodes and containers from outside the Kubernetes API.
@@ -98,9 +100,19 @@ pub enum NodeAction {
     /// It starts again.
     PowerOn,
     /// The kubelet ends; what it started runs on.
-    StopKubelet,
-    /// The kubelet starts.
-    StartKubelet,
+    StopKubelet {
+        /// For how long, where the node must start it again by itself.
+        lasts: Duration,
+        /// Marks as this run's what does so.
+        mark: String,
+    },
+    /// The kubelet starts; where the node does that by itself, it is waited for.
+    StartKubelet {
+        /// For how long it was to be stopped.
+        lasts: Duration,
+        /// The mark.
+        mark: String,
+    },
     /// Packets that are forwarded to this pod's port are dropped without an answer. The node's own probes still reach it.
     CutService {
         /// The pod's address.
@@ -143,7 +155,7 @@ impl NodeAction {
             NodeAction::ExhaustMemory { .. } => Capability::ExhaustMemory,
             NodeAction::Freeze | NodeAction::Thaw => Capability::FreezeNode,
             NodeAction::PowerOff | NodeAction::PowerOn => Capability::PowerNode,
-            NodeAction::StopKubelet | NodeAction::StartKubelet => Capability::StopKubelet,
+            NodeAction::StopKubelet { .. } | NodeAction::StartKubelet { .. } => Capability::StopKubelet,
             NodeAction::CutService { .. } | NodeAction::RestoreService { .. } => Capability::CutService,
             NodeAction::FillVolume { .. } | NodeAction::EmptyVolume { .. } => Capability::FillVolume,
         }

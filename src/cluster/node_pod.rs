@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::node_action::unsupported;
-use super::node_script::Script;
+use super::node_script::{STOPPED_AFTER, Script};
 use super::{Capability, ClusterError, NodeAction, Permission, Typed};
 
-/// What such a pod can do. What freezes a node or takes its power would take the pod with it, and a kubelet that is stopped starts no pod that starts it again.
-/// Where memory is used up, the kernel ends the processes of such a pod before those of the database.
-pub(super) const CAPABILITIES: &[Capability] = &[Capability::SignalContainer, Capability::CutService, Capability::FillVolume];
+/// What such a pod can do. What freezes a node or takes its power would take the pod with it.
+pub(super) const CAPABILITIES: &[Capability] =
+    &[Capability::SignalContainer, Capability::ExhaustMemory, Capability::StopKubelet, Capability::CutService, Capability::FillVolume];
 
 /// What the pods ask of the API server, beside the namespace that they are in.
 pub const NODE_ACCESS_PERMISSIONS: [Permission; 3] = [
@@ -41,11 +41,11 @@ impl NodeAccess {
     /// Does it, and says what was done.
     pub(super) async fn act(&self, client: &kube::Client, node: &str, action: &NodeAction) -> Result<String, ClusterError> {
         let able = CAPABILITIES.contains(&action.needs());
-        let script = Script::of(action).filter(|_| able).ok_or_else(|| unsupported(action.needs()))?;
+        let script = Script::in_pod(action).filter(|_| able).ok_or_else(|| unsupported(action.needs()))?;
         let pods = Api::<Typed<Pod>>::namespaced(client.clone(), &self.namespace);
         let name = format!("node-access-{:08x}", rand::rng().random::<u32>());
         let made = pods.create(&PostParams::default(), &Typed(self.pod(&name, node, &script))).await?;
-        let ended = tokio::time::timeout(DONE_WITHIN, await_condition(pods.clone(), &name, has_ended())).await;
+        let ended = tokio::time::timeout(done_within(action), await_condition(pods.clone(), &name, has_ended())).await;
         let said = pods.logs(&name, &LogParams::default()).await.unwrap_or_default();
         let last = pods.get_opt(&name).await;
         let precondition = Preconditions { uid: made.metadata.uid.clone(), resource_version: None };
@@ -72,7 +72,9 @@ impl NodeAccess {
     /// The node is named and not chosen, so that a cordoned one is reached as well; every taint is tolerated.
     fn pod(&self, name: &str, node: &str, script: &Script) -> Pod {
         let command = ["chroot", "/proc/1/root", "sh", "-euc", &script.text, "chaos"];
-        let command: Vec<&str> = command.into_iter().chain(script.arguments.iter().map(String::as_str)).collect();
+        // A kubelet replaces `$(NAME)` by a variable of the container, and `$$` by `$`: doubled, each dollar sign is the script's own again.
+        let command = command.into_iter().chain(script.arguments.iter().map(String::as_str)).map(|word| word.replace('$', "$$"));
+        let command: Vec<String> = command.collect();
         let pod = json!({
             "metadata": { "name": name, "labels": { "app.kubernetes.io/managed-by": "chaos" } },
             "spec": {
@@ -87,6 +89,14 @@ impl NodeAccess {
             },
         });
         serde_json::from_value(pod).expect("a pod written here has the shape of its type")
+    }
+}
+
+/// A pod that tells that the kubelet is back starts when it is.
+fn done_within(action: &NodeAction) -> Duration {
+    match action {
+        NodeAction::StartKubelet { lasts, .. } => *lasts + STOPPED_AFTER + DONE_WITHIN,
+        _ => DONE_WITHIN,
     }
 }
 
@@ -134,6 +144,21 @@ mod tests {
         );
     }
 
+    /// The kubelet's own expansion, as far as no variable of that name is known.
+    fn expanded(word: &str) -> String {
+        word.replace("$$", "$")
+    }
+
+    #[test]
+    fn the_kubelet_hands_every_script_on_as_it_was_written() {
+        let access = NodeAccess { image: "busybox:1".to_owned(), namespace: "chaos-node".to_owned() };
+        let script = Script::in_pod(&NodeAction::ExhaustMemory { container_id: "containerd://abc".to_owned() }).unwrap();
+        assert!(script.text.contains("$$") && script.text.contains("$("), "{}", script.text);
+        let command = access.pod("x", "node-7", &script).spec.unwrap().containers[0].command.clone().unwrap();
+        assert_eq!(expanded(&command[4]), script.text);
+        assert!(!command[4].replace("$$", "").contains('$'), "a dollar sign is left for the kubelet to read: {}", command[4]);
+    }
+
     #[tokio::test]
     async fn what_would_take_the_pod_along_is_refused_before_anything_is_created() {
         let asked = |request: http::Request<kube::client::Body>| async move {
@@ -141,7 +166,7 @@ mod tests {
         };
         let client = kube::Client::new(tower::service_fn(asked), "default");
         let access = NodeAccess { image: "busybox:1".to_owned(), namespace: "chaos-node".to_owned() };
-        for action in [NodeAction::Freeze, NodeAction::PowerOff, NodeAction::StopKubelet] {
+        for action in [NodeAction::Freeze, NodeAction::PowerOff] {
             let error = access.act(&client, "node-7", &action).await.unwrap_err();
             assert!(matches!(error, ClusterError::Unsupported { .. }), "{error}");
         }

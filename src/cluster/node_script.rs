@@ -1,7 +1,12 @@
 //! What is done in a node is a script that runs there: through Docker where the node is a container of this machine, in a pod on the node elsewhere.
 
+use std::time::Duration;
+
 use super::NodeAction;
 use super::node_action::bare_id;
+
+/// How long after a pod said so the node stops its kubelet: until then it tells the pod's end and hands out what the pod wrote.
+pub(super) const STOPPED_AFTER: Duration = Duration::from_secs(8);
 
 /// What begins each script that is about a container.
 const FIRST_PROCESS: &str = include_str!("node_scripts/first-process.sh");
@@ -48,10 +53,27 @@ impl Script {
             }
             NodeAction::EmptyVolume { path, mark } => Script::new(include_str!("node_scripts/empty-volume.sh"), &[path, mark]),
             NodeAction::Freeze | NodeAction::Thaw | NodeAction::PowerOff | NodeAction::PowerOn => return None,
-            NodeAction::StopKubelet => Script::new("systemctl stop kubelet\necho \"the kubelet was stopped\"", &[]),
-            NodeAction::StartKubelet => Script::new("systemctl start kubelet\necho \"the kubelet was started\"", &[]),
+            NodeAction::StopKubelet { .. } => Script::new("systemctl stop kubelet\necho \"the kubelet was stopped\"", &[]),
+            NodeAction::StartKubelet { .. } => Script::new("systemctl start kubelet\necho \"the kubelet was started\"", &[]),
         })
     }
+
+    /// What does it in a pod on the node, which depends on the kubelet.
+    pub fn in_pod(action: &NodeAction) -> Option<Script> {
+        let unit = |mark: &str| format!("{mark}-kubelet");
+        match action {
+            NodeAction::StopKubelet { lasts, mark } => {
+                let arguments = [STOPPED_AFTER.as_secs().to_string(), whole_seconds(*lasts).to_string(), unit(mark)];
+                Some(Script::new(include_str!("node_scripts/stop-kubelet-for-a-time.sh"), &arguments.each_ref().map(String::as_str)))
+            }
+            NodeAction::StartKubelet { mark, .. } => Some(Script::new(include_str!("node_scripts/kubelet-is-back.sh"), &[&unit(mark)])),
+            _ => Script::of(action),
+        }
+    }
+}
+
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

@@ -219,8 +219,10 @@ async fn act(client: &kube::Client, node: &str, action: &NodeAction) -> Result<S
         ),
         NodeAction::Freeze => (power, json!({ "state": "frozen" }), format!("node {node} is frozen")),
         NodeAction::PowerOff => (power, json!({ "state": "off" }), format!("node {node} is off")),
-        NodeAction::StopKubelet => (power, json!({ "state": "unattended" }), format!("the kubelet of node {node} is silent")),
-        NodeAction::Thaw | NodeAction::PowerOn | NodeAction::StartKubelet => (power, json!({ "state": "on" }), format!("node {node} runs")),
+        NodeAction::StopKubelet { .. } => (power, json!({ "state": "unattended" }), format!("the kubelet of node {node} is silent")),
+        NodeAction::Thaw | NodeAction::PowerOn | NodeAction::StartKubelet { .. } => {
+            (power, json!({ "state": "on" }), format!("node {node} runs"))
+        }
         NodeAction::CutService { address, port, mark } => (
             cut,
             json!({ "mark": mark, "address": address, "port": port }),

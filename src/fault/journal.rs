@@ -88,6 +88,12 @@ pub enum Undo {
     StartKubelet {
         /// Its name.
         node: String,
+        /// For how long it is stopped, in seconds; where its node starts it by itself, that is waited for.
+        #[serde(default)]
+        lasts_s: u64,
+        /// What marks the node's own part in it.
+        #[serde(default)]
+        mark: String,
     },
     /// Let what clients send reach a pod again.
     RestoreService {

@@ -37,22 +37,27 @@ pub struct NodeOutage {
     pub lasts: Duration,
 }
 
-impl Outage {
-    fn begin(self) -> NodeAction {
-        match self {
+impl NodeOutage {
+    fn begin(self, site: &Site) -> NodeAction {
+        match self.how {
             Outage::Freeze => NodeAction::Freeze,
             Outage::PowerOff => NodeAction::PowerOff,
-            Outage::KubeletStop => NodeAction::StopKubelet,
+            Outage::KubeletStop => NodeAction::StopKubelet { lasts: self.lasts, mark: mark(site) },
         }
     }
 
-    fn end(self) -> NodeAction {
-        match self {
+    fn end(self, site: &Site) -> NodeAction {
+        match self.how {
             Outage::Freeze => NodeAction::Thaw,
             Outage::PowerOff => NodeAction::PowerOn,
-            Outage::KubeletStop => NodeAction::StartKubelet,
+            Outage::KubeletStop => NodeAction::StartKubelet { lasts: self.lasts, mark: mark(site) },
         }
     }
+}
+
+/// What marks as the run's what the node does by itself.
+fn mark(site: &Site) -> String {
+    format!("chaos-{}", site.run)
 }
 
 /// The cluster must have noticed that the node is gone.
@@ -77,17 +82,17 @@ impl Fault for NodeOutage {
         Box::pin(serving_node(site))
     }
 
-    fn undo(&self, _site: &Site, target: &FaultTarget) -> Undo {
+    fn undo(&self, site: &Site, target: &FaultTarget) -> Undo {
         let node = target.name.clone();
         match self.how {
             Outage::Freeze => Undo::ThawNode { node },
             Outage::PowerOff => Undo::PowerOnNode { node },
-            Outage::KubeletStop => Undo::StartKubelet { node },
+            Outage::KubeletStop => Undo::StartKubelet { node, lasts_s: self.lasts.as_secs(), mark: mark(site) },
         }
     }
 
     fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
-        Box::pin(async move { Ok(vec![act(site, &target.name, &self.how.begin()).await?]) })
+        Box::pin(async move { Ok(vec![act(site, &target.name, &self.begin(site)).await?]) })
     }
 
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, _within: Duration) -> BoxFuture<'a, Attestation> {
@@ -103,6 +108,6 @@ impl Fault for NodeOutage {
     }
 
     fn heal<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<String, FaultError>> {
-        Box::pin(async move { act(site, &target.name, &self.how.end()).await })
+        Box::pin(async move { act(site, &target.name, &self.end(site)).await })
     }
 }

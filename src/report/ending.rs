@@ -5,8 +5,8 @@ use crate::model::{ContainerState, Event, EventKind, PodChange, PodSeen, Termina
 
 use super::model::FaultReport;
 
-/// What an engine's log says once it was asked to stop.
-const ASKED: [&str; 2] = ["SQL Server is terminating", "SQL Server shutdown"];
+/// What an engine's log says once it was asked to stop; the last is the stand-in's, told to pay no heed.
+const ASKED: [&str; 3] = ["SQL Server is terminating", "SQL Server shutdown", "SIGTERM ignored"];
 /// What it says when it has stopped in order.
 const DONE: &str = "shutdown has been completed";
 /// How an engine ended that lost what was not yet written.

@@ -104,6 +104,7 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         match self {
             RunError::Cluster(error) => error.hint().map(str::to_owned),
+            RunError::Target(error) => error.hint().map(str::to_owned),
             RunError::Fault(_) => Some("chaos recover, once what is in the way is gone".to_owned()),
             RunError::Folder(error) if error.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space, or name another folder: --reports DIR".to_owned())

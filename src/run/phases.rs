@@ -419,8 +419,22 @@ impl<'a> Run<'a> {
             let last = read.last_error.map(|error| error.message).unwrap_or_default();
             return Err(RunError::Engine(format!("the final read was not complete after {} attempts; last error: {last}", read.attempts)));
         }
-        self.identify(IdentityMoment::After).await?;
+        self.identify_after().await?;
         Ok(read.rows)
+    }
+
+    /// A server that has just answered the final read is asked again when one connection to it fails: on the way there is a network.
+    async fn identify_after(&mut self) -> Result<(), RunError> {
+        let deadline = tokio::time::Instant::now() + STEADY_WITHIN;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.identify(IdentityMoment::After).await {
+                Ok(_) => return Ok(()),
+                Err(RunError::Engine(_)) if tokio::time::Instant::now() + pause < deadline => tokio::time::sleep(pause).await,
+                Err(error) => return Err(error),
+            }
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
     }
 
     /// Heals, removes, records, judges. Whatever happened before, this runs to its end.

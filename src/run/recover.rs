@@ -1,6 +1,7 @@
 //! Puts right what a killed harness left: replays the journals of runs that are not alive and not closed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::existing::drop_left;
 use super::phases::with_causes;
@@ -123,7 +124,9 @@ async fn undo_one(client: &kube::Client, provider: &dyn ClusterProvider, run: &s
         }
         Undo::ThawNode { node } => provider.act(client, &node, &NodeAction::Thaw).await?,
         Undo::PowerOnNode { node } => provider.act(client, &node, &NodeAction::PowerOn).await?,
-        Undo::StartKubelet { node } => provider.act(client, &node, &NodeAction::StartKubelet).await?,
+        Undo::StartKubelet { node, lasts_s, mark } => {
+            provider.act(client, &node, &NodeAction::StartKubelet { lasts: Duration::from_secs(lasts_s), mark }).await?
+        }
         Undo::RestoreService { node, mark } => provider.act(client, &node, &NodeAction::RestoreService { mark }).await?,
         Undo::EmptyVolume { node, path, mark } => provider.act(client, &node, &NodeAction::EmptyVolume { path, mark }).await?,
     })

@@ -10,7 +10,6 @@ use kube::{Client, Error};
 use thiserror::Error as ThisError;
 
 use super::manifests::{ControllerManifest, LABEL_RUN, Manifests, Names};
-use super::profile::PORT;
 use crate::cluster::{ClusterError, Entrance, Permission, Typed};
 
 /// What creating, finding and removing a target asks of the API server, beside its controller.
@@ -41,6 +40,30 @@ pub enum TargetError {
     /// What somebody else deployed cannot be tested as it is.
     #[error("{0}")]
     Unsuitable(String),
+    /// The cluster gave the Service no load balancer.
+    #[error(
+        "service/{service} got no address from a load balancer within {} s{}",
+        waited.as_secs(),
+        seen.as_ref().map(|seen| format!("; the cluster warned: {seen}")).unwrap_or_default()
+    )]
+    NoBalancer {
+        /// The Service.
+        service: String,
+        /// How long was waited.
+        waited: Duration,
+        /// What the cluster warned of last.
+        seen: Option<String>,
+    },
+    /// The load balancer is called by a name that is not known here.
+    #[error("the load balancer is called {name}, which did not resolve here within {} s: {why}", waited.as_secs())]
+    UnknownBalancer {
+        /// Its name.
+        name: String,
+        /// How long was waited.
+        waited: Duration,
+        /// What the resolver said last.
+        why: String,
+    },
     /// No pod serves.
     #[error("no pod serves the target: {0}")]
     NoPod(String),
@@ -55,6 +78,22 @@ pub enum TargetError {
         /// How long was waited.
         waited: Duration,
     },
+}
+
+impl TargetError {
+    /// What to do, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            TargetError::NoBalancer { .. } => Some(
+                "target.service: loadBalancer needs a cluster that has one (a cloud's, MetalLB); \
+                 without it use nodePort, or HOST:PORT where something of yours leads to the Service",
+            ),
+            TargetError::UnknownBalancer { .. } => {
+                Some("a new name may take minutes to be known: raise target.readyWithin, or see why this machine cannot resolve it")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Creates the namespace and everything in it. `manifests` builds the objects for a node port; entrances are tried in order, since a port may be taken
@@ -116,32 +155,6 @@ pub async fn create_node_namespace(client: &Client, name: &str, run: &str) -> Re
     };
     Api::all(client.clone()).create(&PostParams::default(), &Typed(namespace)).await?;
     Ok(())
-}
-
-/// What waiting for a load balancer asks beside [`DEPLOY_PERMISSIONS`].
-pub const LOAD_BALANCER_PERMISSIONS: [Permission; 1] = [Permission::core("services", &["list", "watch"])];
-
-/// Waits until a load balancer has given the Service an address, and says where that is.
-pub async fn load_balancer_address(client: &Client, names: &Names, within: Duration) -> Result<String, TargetError> {
-    let services = Api::<Typed<Service>>::namespaced(client.clone(), &names.namespace);
-    let given = await_condition(services, &names.service, |service: Option<&Typed<Service>>| {
-        service.and_then(|service| ingress(service)).is_some()
-    });
-    let service = tokio::time::timeout(within, given).await.ok().and_then(Result::ok).flatten();
-    let host = service.as_ref().and_then(|service| ingress(service)).ok_or_else(|| {
-        TargetError::NotFound(format!(
-            "service/{} got no address from a load balancer within {} s; does the cluster have one?",
-            names.service,
-            within.as_secs()
-        ))
-    })?;
-    Ok(if host.contains(':') { format!("[{host}]:{PORT}") } else { format!("{host}:{PORT}") })
-}
-
-/// The first address that a load balancer gave a Service.
-fn ingress(service: &Service) -> Option<String> {
-    let given = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?.first()?;
-    given.ip.clone().or_else(|| given.hostname.clone())
 }
 
 /// Node ports that Services of the cluster have.

@@ -177,7 +177,7 @@ pub async fn sql_target(
 /// Where the Service is reached from here: its load balancer, else its node port.
 async fn way_in(client: &kube::Client, provider: &dyn ClusterProvider, found: &Found) -> Result<String, TargetError> {
     if let Some(host) = found.load_balancer.first() {
-        return Ok(format!("{host}:{}", found.port.port));
+        return Ok(super::load_balancer::at(host, found.port.port));
     }
     let service = &found.names.service;
     let node_port = found.port.node_port.and_then(|port| u16::try_from(port).ok());

@@ -37,6 +37,7 @@ pub const LOG_MARKS: &[&str] = &[
     "SQL Server is now ready for client connections",
     "SQL Server is terminating",
     "SQL Server shutdown",
+    "SIGTERM ignored",
     "Error: 5120",
     "being used by another process",
     "Error: 17053",

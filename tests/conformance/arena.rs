@@ -15,9 +15,15 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tests on the real cluster are held one at a time, because a fault on a node is felt by everything there.
 pub async fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::const_new(());
     ALONE.lock().await
 }
+
+/// The same for a test without a runtime.
+pub fn alone_blocking() -> MutexGuard<'static, ()> {
+    ALONE.blocking_lock()
+}
+
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// What a program said, for the message of a failure.
 pub fn said(output: &Output) -> String {

@@ -2,12 +2,13 @@
 //!
 //! The sandbox' arm runs always. The real one runs where `CHAOS_TEST_KIND=NAME` names a kind cluster or `CHAOS_TEST_KUBECONFIG=FILE` a kubeconfig whose current
 //! context is meant; else its tests say that they were skipped. `CHAOS_TEST_IMAGE` names an image of the stand-in engine that the nodes have; without it the
-//! image is built and loaded into kind, which takes minutes. `CHAOS_TEST_ALL=1` runs every experiment, on both, which takes most of an hour each.
+//! image is built and loaded into kind, which takes minutes. `CHAOS_TEST_NODE_IMAGE` names an image with a `chroot` for the nodes of a kubeconfig's cluster. `CHAOS_TEST_ALL=1` runs every experiment, on both, which takes most of an hour each.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
 mod arena;
+mod balancer;
 mod experiments;
 mod lag;
 mod pods;
@@ -52,5 +53,16 @@ on_both! {
         a_claim_for_one_pod_holds_the_second_back,
         a_replacement_comes_while_the_old_pod_of_a_deployment_terminates,
         a_node_without_its_kubelet_is_not_ready_within_a_minute_and_ready_again_soon;
+    balancer: a_run_passes_through_a_load_balancer,
+        a_load_balancer_that_never_comes_is_told_and_leaves_nothing;
     experiments: every_experiment_ends_with_its_verdict;
+}
+
+/// What the sandbox cannot be asked for.
+#[tokio::test]
+async fn real_a_load_balancer_with_a_name_is_reached_by_it() {
+    let _alone = arena::alone().await;
+    if let Some(arena) = arena::Arena::real("a_load_balancer_with_a_name").await {
+        balancer::a_load_balancer_with_a_name_is_reached_by_it(arena).await;
+    }
 }

@@ -1,12 +1,14 @@
-//! What only a real cluster can show: that the printed role is enough, and that every engine's objects are admitted.
+//! What only a real cluster can show: that the printed role is enough, that every engine's objects are admitted, and that a full disk is emptied.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use chaos::cluster::CRASH_AT;
 use serde_json::{Value, json};
 
-use crate::arena::{image, kind, said};
+use crate::arena::{alone_blocking, image, kind, said};
 
 fn kubectl(cluster: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("kubectl");
@@ -155,4 +157,128 @@ fn the_restricted_profile_admits_every_engine() {
     let root = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "root", "namespace": restricted.name }, "spec": { "containers": [{ "name": "x", "image": "x" }] } });
     let output = fed(kubectl(&cluster, &["create", "--dry-run=server", "-f", "-"]), &root.to_string());
     assert!(!output.status.success() && said(&output).contains("PodSecurity"), "{}", said(&output));
+}
+
+/// A volume of 64 MiB that is a filesystem of its own, on a worker; it goes when the test ends, however it ends.
+struct SmallVolume<'a> {
+    cluster: &'a str,
+    name: String,
+}
+
+impl<'a> SmallVolume<'a> {
+    fn new(cluster: &'a str) -> Self {
+        let volume = SmallVolume { cluster, name: format!("chaos-sweep-{}", std::process::id()) };
+        let SmallVolume { name, .. } = &volume;
+        volume.in_node(&format!("mkdir -p /mnt/{name} && mount -t tmpfs -o size=64m,mode=1777 tmpfs /mnt/{name}"));
+        let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
+            { "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": name },
+              "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer" },
+            { "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": name },
+              "spec": { "storageClassName": name, "capacity": { "storage": "64Mi" }, "accessModes": ["ReadWriteOnce"],
+                  "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": format!("/mnt/{name}"), "type": "Directory" },
+                  "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [
+                      { "key": "kubernetes.io/hostname", "operator": "In", "values": [volume.node()] }] }] } } } },
+        ] });
+        let applied = fed(kubectl(cluster, &["apply", "-f", "-"]), &objects.to_string());
+        assert!(applied.status.success(), "{}", said(&applied));
+        volume
+    }
+
+    fn node(&self) -> String {
+        format!("{}-worker", self.cluster)
+    }
+
+    fn in_node(&self, script: &str) -> String {
+        let mut docker = Command::new("docker");
+        docker.args(["exec", &self.node(), "sh", "-ec", script]);
+        done(docker)
+    }
+
+    /// How many of our files are in it, and how many blocks of it are free.
+    fn seen(&self) -> (usize, u64) {
+        let text = self.in_node(&format!("cd /mnt/{}; ls -a | grep -c '^.chaos-' || true; stat -f -c %a .", self.name));
+        let mut lines = text.lines();
+        (lines.next().unwrap().parse().unwrap(), lines.next().unwrap().parse().unwrap())
+    }
+
+    /// Empties it, and lets the next claim have it.
+    fn renew(&self) {
+        done(kubectl(self.cluster, &["patch", "pv", &self.name, "--type=merge", "-p", r#"{"spec":{"claimRef":null}}"#]));
+        self.in_node(&format!("cd /mnt/{} && find . -mindepth 1 -delete", self.name));
+    }
+}
+
+impl Drop for SmallVolume<'_> {
+    fn drop(&mut self) {
+        let SmallVolume { cluster, name } = self;
+        let _ = kubectl(cluster, &["delete", "pv,storageclass", name, "--wait=false"]).output();
+        let unmount = format!("umount /mnt/{name} && rmdir /mnt/{name}");
+        let _ = Command::new("docker").args(["exec", &self.node(), "sh", "-c", &unmount]).output();
+    }
+}
+
+/// The sweep of `tests/every_fault/recover.rs` for the one fault that the sandbox cannot make: its volumes have no size. What it leaves is a file on the
+/// volume, not an object, and that is what must be gone.
+#[test]
+fn wherever_the_harness_is_killed_around_a_full_disk_recover_empties_it() {
+    let Some(cluster) = kind() else { return };
+    let _alone = alone_blocking();
+    let folder = tempfile::tempdir().unwrap();
+    let volume = SmallVolume::new(&cluster);
+    let name = &volume.name;
+    let experiment = format!(
+        "name: {name}\n\
+         target: {{ engine: tds-sqlite, image: {}, grace: 1s, storage: {{ size: 64Mi, class: {name} }} }}\n\
+         workload: {{ clients: 1, rate: 50/s, warmUp: 2s }}\n\
+         faults:\n  - disk-full: {{ for: 2s }}\n    at: 0s\n\
+         expect: {{ overlap: allowed }}\n\
+         duration: 1s\n\
+         coldRead: false\n",
+        image(&cluster, folder.path()),
+    );
+    fs::write(folder.path().join("full.yaml"), experiment).unwrap();
+    let chaos = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        command.args(arguments).current_dir(folder.path());
+        command
+    };
+    let run = |reports: &str| chaos(&["run", "full.yaml", "--quiet", "--cluster", &format!("kind:{cluster}"), "--reports", reports]);
+    // Other tests of this program have namespaces of their own meanwhile.
+    let has_namespace = || done(kubectl(&cluster, &["get", "namespaces", "-o", "name"])).contains(name.as_str());
+
+    let output = run("told").env("CHAOS_LOG", "off,chaos::cluster::crash_point=trace").output().unwrap();
+    assert!(matches!(output.status.code(), Some(0..=2)), "{}", said(&output));
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let passed: Vec<(&str, &str)> = log.lines().filter_map(|line| line.split_once("crash_point: ")?.1.split_once(' ')).collect();
+    let of_fault = |entry: &str| {
+        let text = format!("\"entry\":\"{entry}\",\"step\":\"disk-full-1\"");
+        move |(_, what): &(&str, &str)| what.contains(&text)
+    };
+    let first = passed.iter().position(of_fault("intent")).unwrap();
+    let last = passed.iter().rposition(of_fault("undone")).unwrap();
+    let places: Vec<_> = passed[first..=last].iter().filter(|(_, what)| what.starts_with("after ")).collect();
+    // After the intent, after the volume was filled, after it was emptied, after that was noted.
+    assert!(places.len() >= 4, "{places:?}");
+
+    let mut full = 0;
+    for (number, what) in places {
+        volume.renew();
+        let reports = format!("at-{number}");
+        let killed = run(&reports).env(CRASH_AT, *number).output().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{number} {what} was not reached: {}", said(&killed));
+        let (files, free) = volume.seen();
+        full += usize::from(files == 1 && free == 0);
+        let recover = || chaos(&["recover", "--reports", &reports]);
+        // The recovery is killed as well, each time one place further than the last time.
+        let mut at = 1;
+        while recover().env(CRASH_AT, at.to_string()).output().unwrap().status.signal() == Some(9) {
+            at += 1;
+        }
+        let recovered = recover().output().unwrap();
+        assert!(recovered.status.success() && said(&recovered).contains("nothing to recover"), "{number} {what}: {}", said(&recovered));
+        let (files, free) = volume.seen();
+        assert!(files == 0 && free > 0, "{number} {what}: {files} files of ours are left, {free} blocks are free");
+        assert!(!has_namespace(), "{number} {what}: the run's namespace is left");
+    }
+    assert!(full >= 1, "the harness never died while the volume was full");
 }

@@ -46,13 +46,13 @@ impl Sandbox {
         let layout = nodes::layout(&block, workers);
         nodes::register(&store, &layout, &block).map_err(|error| StartError::Config(error.to_string()))?;
         let folders = Folders::new(config.dir.clone());
-        let kubelets = Arc::new(Nodes::new(&store, &config, block, layout.clone()).map_err(io("the first container process"))?);
+        let kubelets = Arc::new(Nodes::new(&store, &config, block.clone(), layout.clone()).map_err(io("the first container process"))?);
         let proxy = Proxy::start(store.clone(), layout.iter().map(|node| node.address).collect(), kubelets.cuts())
             .map_err(io("service proxies"))?;
         let hooks = Hooks { node_control: Arc::clone(&kubelets) as _, logs: Arc::clone(&kubelets) as _ };
         let server = ApiServer::start(store.clone(), hooks, config.token)?;
         let stop = CancellationToken::new();
-        let controllers = controllers::start(&store, &folders, &kubelets, &layout, config.node_grace);
+        let controllers = controllers::start(&store, &folders, &kubelets, &layout, &block, config.node_grace);
         let kubelets = tokio::spawn(kubelets.serve(stop.clone()));
         Ok(Sandbox { store, server, proxy, controllers, kubelets, stop })
     }

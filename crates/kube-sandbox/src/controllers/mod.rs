@@ -1,5 +1,6 @@
 //! What runs on a cluster's control plane beside its API server: each controller watches what concerns it and does what is missing.
 
+mod balancers;
 pub(crate) mod claims;
 mod deployment;
 mod endpointslice;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::kubelet::{Folders, Nodes};
+use crate::proxy::AddressBlock;
 use crate::store::Store;
 
 /// Starts all controllers; they run until the set is dropped.
@@ -30,6 +32,7 @@ pub(crate) fn start(
     folders: &Folders,
     kubelets: &Arc<Nodes>,
     nodes: &[nodes::NodeSpec],
+    block: &AddressBlock,
     node_grace: Duration,
 ) -> JoinSet<()> {
     let mut running = JoinSet::new();
@@ -38,6 +41,7 @@ pub(crate) fn start(
     running.spawn(worklist::run(of(), replicaset::ReplicaSets::new(store)));
     running.spawn(worklist::run(of(), statefulset::StatefulSets::new(store)));
     running.spawn(worklist::run(of(), endpointslice::EndpointSlices::new(store)));
+    running.spawn(worklist::run(of(), balancers::Balancers::new(store, block.clone())));
     running.spawn(worklist::run(of(), claims::Claims::new(store, folders.clone())));
     running.spawn(worklist::run(of(), claims::Volumes::new(store, folders.clone())));
     running.spawn(worklist::run(of(), namespaces::Namespaces::new(store)));

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const LEASE_PORT: u16 = 47_001;
 /// First and last third octet of the addresses that Services get; the ones below belong to nodes and their pods.
 const SERVICE_RANGE: (u8, u8) = (240, 243);
+/// The third octet of the addresses that load balancers get.
+const BALANCER_OCTET: u8 = 244;
 /// The node ports that the API server hands out by default in every Kubernetes.
 pub const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 /// Nodes a block has room for: one /24 of pod addresses each.
@@ -89,6 +91,12 @@ impl AddressBlock {
             let third = first + u8::try_from(turn / 254).unwrap_or(0);
             Ipv4Addr::new(127, self.inner.second_octet, third, last_octet(turn))
         })
+    }
+
+    /// Takes a free address for a load balancer; `None` when all are in use.
+    #[must_use]
+    pub fn take_balancer(&self) -> Option<Ipv4Addr> {
+        self.take(BALANCER_OCTET, 254, |turn| Ipv4Addr::new(127, self.inner.second_octet, BALANCER_OCTET, last_octet(turn)))
     }
 
     /// Takes this very Service address; false when it is in use or not of the Services' range.

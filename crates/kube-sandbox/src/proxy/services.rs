@@ -61,13 +61,15 @@ fn wanted(store: &Store, nodes: &[Ipv4Addr]) -> Wanted {
         };
         let key = (text(&service, "/metadata/namespace"), text(&service, "/metadata/name"));
         let slices = by_service.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let balancers = balancers(&service);
         for port in service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten() {
             if text(port, "/protocol") != "TCP" {
                 continue;
             }
             let backends = backends(slices, text(port, "/name"));
             if let Some(number) = number(port, "/port") {
-                wanted.insert(SocketAddr::new(cluster_ip.into(), number), backends.clone());
+                let addresses = std::iter::once(cluster_ip).chain(balancers.iter().copied());
+                wanted.extend(addresses.map(|address| (SocketAddr::new(address.into(), number), backends.clone())));
             }
             if let Some(number) = number(port, "/nodePort") {
                 wanted.extend(nodes.iter().map(|node| (SocketAddr::new((*node).into(), number), backends.clone())));
@@ -75,6 +77,12 @@ fn wanted(store: &Store, nodes: &[Ipv4Addr]) -> Wanted {
         }
     }
     wanted
+}
+
+/// The addresses of a Service's load balancer, whoever gave them. One that only forwards to node ports, and one with a name alone, are served elsewhere.
+fn balancers(service: &Value) -> Vec<Ipv4Addr> {
+    let ingress = service.pointer("/status/loadBalancer/ingress").and_then(Value::as_array).into_iter().flatten();
+    ingress.filter(|one| text(one, "/ipMode") != "Proxy").filter_map(|one| text(one, "/ip").parse().ok()).collect()
 }
 
 /// The ready endpoints of one port; when there is none, the ones that terminate but still serve.

@@ -4,6 +4,7 @@
 
 mod rig;
 
+mod balancers;
 mod client;
 mod crashes;
 mod isolation;
