@@ -160,6 +160,16 @@ impl Arena {
         words
     }
 
+    /// Whether this is a cluster of others, of which nothing but its API is known.
+    pub fn is_context(&self) -> bool {
+        self.cluster.starts_with("context:")
+    }
+
+    /// The image of the pods that reach the nodes of such a cluster, where one was named.
+    pub fn node_image(&self) -> Option<String> {
+        variable("CHAOS_TEST_NODE_IMAGE").filter(|_| self.is_context())
+    }
+
     /// Where that folder is.
     pub fn folder(&self) -> &Path {
         self.folder.path()

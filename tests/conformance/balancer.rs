@@ -69,11 +69,10 @@ async fn control_plane(arena: &Arena) -> IpAddr {
 
 /// A cluster of others may have a balancer of its own, which would come before the test's.
 fn has_its_own(arena: &Arena) -> bool {
-    let foreign = arena.cluster.starts_with("context:");
-    if foreign {
+    if arena.is_context() {
         eprintln!("skipped: whether the cluster of a context has load balancers is not known");
     }
-    foreign
+    arena.is_context()
 }
 
 async fn nothing_is_left(arena: &Arena, name: &str) {

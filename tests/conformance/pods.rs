@@ -101,9 +101,8 @@ pub async fn a_replacement_comes_while_the_old_pod_of_a_deployment_terminates(ar
 }
 
 pub async fn a_node_without_its_kubelet_is_not_ready_within_a_minute_and_ready_again_soon(arena: Arena) {
-    let by_pods = arena.cluster.starts_with("context:");
-    let access = std::env::var("CHAOS_TEST_NODE_IMAGE").ok();
-    if by_pods && access.is_none() {
+    let access = arena.node_image();
+    if arena.is_context() && access.is_none() {
         eprintln!("skipped: CHAOS_TEST_NODE_IMAGE names no image for the pods that stop a node's kubelet");
         return;
     }
@@ -112,7 +111,7 @@ pub async fn a_node_without_its_kubelet_is_not_ready_within_a_minute_and_ready_a
     let (list, _) = arena.until(&arena.path("pods"), "a ready pod", |list| list["items"].as_array().unwrap().iter().any(ready)).await;
     let node = format!("/api/v1/nodes/{}", list["items"][0]["spec"]["nodeName"].as_str().unwrap());
     let mut stop = arena.chaos(&["inject", "kubelet-stop", "for=70s", "-n", &arena.namespace, "--service", "engine"]);
-    stop.args(access.filter(|_| by_pods).map(|image| format!("--node-access={image}")));
+    stop.args(access.map(|image| format!("--node-access={image}")));
     stop.args(arena.on_cluster()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Its witness is the node, so no password is asked for.
     let stopping = stop.spawn().unwrap();
