@@ -38,7 +38,7 @@ pub struct Args {
     /// Simulated recovery time in milliseconds; nothing listens until it is over.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub startup_delay: u64,
-    /// Milliseconds that an explicit transaction may hold the writer without a request.
+    /// Milliseconds that an explicit transaction may hold locks without a request.
     #[arg(long, value_name = "MS", default_value_t = 60_000)]
     pub idle_transaction: u64,
 }

@@ -13,10 +13,10 @@
 //! | `session` | a client's state and the batch interpreter |
 //! | `server` | start, accept, stop |
 //!
-//! Isolation: READ COMMITTED reads statement snapshots (as with READ_COMMITTED_SNAPSHOT); REPEATABLE READ and SERIALIZABLE own the database's writer
-//! from their first statement, so that they are serial. SNAPSHOT reads what was committed before its first statement, and ends with 3960 where it writes a row that
-//! was changed since, or reads after a write while others have committed. A transaction that writes owns the writer from its first write; others wait as
-//! LOCK_TIMEOUT says.
+//! Isolation: READ COMMITTED reads statement snapshots (as with READ_COMMITTED_SNAPSHOT); REPEATABLE READ and SERIALIZABLE lock rows and tables in two phases
+//! (`engine::locks`), with 1205 for the victim of a deadlock. SNAPSHOT reads what was committed before its first statement, and ends with 3960 where it writes
+//! a row that was changed since, or reads after a write while others have committed. A transaction that writes owns the writer from its first write; others
+//! wait as LOCK_TIMEOUT says.
 
 mod args;
 mod engine;

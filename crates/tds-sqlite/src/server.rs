@@ -48,7 +48,7 @@ pub struct Config {
     pub cache: CacheMode,
     /// Simulated recovery time.
     pub startup_delay: Duration,
-    /// Longest pause between two requests of an explicit transaction that has written.
+    /// Longest pause between two requests of an explicit transaction that holds locks.
     pub idle_transaction: Duration,
     /// Most connections.
     pub connections_max: usize,
@@ -105,6 +105,8 @@ pub struct Shared {
     pub programs: ProgramCache,
     sessions: Mutex<BTreeMap<u16, SessionRow>>,
     connections_max: usize,
+    /// Longest pause between two requests of a transaction that holds locks.
+    pub idle_transaction: Duration,
     /// Error log.
     pub log: Log,
     transactions: AtomicU64,
@@ -240,7 +242,6 @@ impl Server {
             dir: config.data.clone(),
             sabotage: config.sabotage,
             cache: config.cache,
-            idle: config.idle_transaction,
             properties: properties(&name, &config.data),
         };
         let opening = {
@@ -276,6 +277,7 @@ impl Server {
             programs: ProgramCache::default(),
             sessions: Mutex::default(),
             connections_max: config.connections_max,
+            idle_transaction: config.idle_transaction,
             log: log.clone(),
             transactions: AtomicU64::new(1),
             databases_lock: Arc::default(),

@@ -1,8 +1,8 @@
 //! Reading threads. Each holds one read-only connection a database; WAL lets them read beside the writer. The pool grows while all are busy, up to a bound.
 
 use super::conn::{Conn, Failed, Job};
+use super::orders::JobResult;
 use super::store::Database;
-use super::writer::JobResult;
 use crate::error::SqlError;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};

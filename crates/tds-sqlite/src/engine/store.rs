@@ -7,8 +7,10 @@ use super::conn::{Conn, storage_error, storage_io};
 use super::damage;
 use super::folder::{data_dir, file_name, live_path, lock, prepare_live_folder, remove_files, sync_dir};
 use super::functions::Facts;
+use super::locks::Locks;
+use super::orders::Msg;
 use super::reader::Readers;
-use super::writer::{Msg, Settings, run};
+use super::writer::{Settings, run};
 use crate::error::{SqlError, SqlResult};
 use crate::log::Log;
 use crate::sabotage::Sabotage;
@@ -22,7 +24,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 type Identities = Arc<Mutex<HashMap<i64, Arc<Table>>>>;
 
@@ -159,8 +160,6 @@ pub struct Options {
     pub sabotage: Option<Sabotage>,
     /// What a SIGKILL leaves.
     pub cache: CacheMode,
-    /// Longest pause between two requests of an explicit transaction.
-    pub idle: Duration,
     /// SERVERPROPERTY values that depend on the server's settings: name in lower case, value.
     pub properties: BTreeMap<String, String>,
 }
@@ -173,6 +172,8 @@ pub struct Store {
     next_id: AtomicI64,
     /// Reading threads.
     pub readers: Arc<Readers>,
+    /// Locks on what is in the databases.
+    pub locks: Arc<Locks>,
     fatal: tokio::sync::mpsc::Sender<String>,
     log: Log,
     me: OnceLock<Weak<Store>>,
@@ -210,6 +211,7 @@ impl Store {
             databases: RwLock::default(),
             next_id: AtomicI64::new(FIRST_USER_ID),
             readers: Arc::new(Readers::new(stale)),
+            locks: Arc::default(),
             fatal,
             log,
             me: OnceLock::new(),
@@ -281,14 +283,7 @@ impl Store {
         let catalog = Arc::new(RwLock::new(Arc::new(catalog)));
         let (tx, rx) = channel();
         let changes: Arc<Changes> = Arc::default();
-        let set = Settings {
-            idle: self.options.idle,
-            sabotage,
-            fatal: self.fatal.clone(),
-            catalog: catalog.clone(),
-            changes: changes.clone(),
-            cache,
-        };
+        let set = Settings { sabotage, fatal: self.fatal.clone(), catalog: catalog.clone(), changes: changes.clone(), cache };
         let thread = std::thread::Builder::new()
             .name(format!("writer-{id}"))
             .spawn(move || run(conn, rx, set))

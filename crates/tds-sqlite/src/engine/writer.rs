@@ -2,7 +2,7 @@
 //!
 //! **Group commit.** Autocommit statements that are waiting are run one after the other, each under a savepoint, inside one SQLite transaction, and are
 //! acknowledged together after its one fsync. A statement that fails is rolled back to its savepoint and harms no other. **Explicit transactions** own the
-//! writer from their first write to their end; the group before them is committed first. One that stays idle for longer than the limit is rolled back.
+//! writer from their first write to their end; the group before them is committed first. Whose turn it is, and what may be written when, `locks` decides.
 //!
 //! **Planted defects** (`--sabotage`): under those that acknowledge early, acknowledgements go out before the commit, which follows [`LOSE_DELAY`] later;
 //! a SIGKILL in between loses them. The others are marked where they change what is done.
@@ -10,14 +10,14 @@
 use super::cache::VolatileCache;
 use super::catalog::Catalog;
 use super::changes::{Changes, update_conflict};
-use super::conn::{Conn, Done, Failed, Job, storage_io};
+use super::conn::{Conn, Failed, Job, storage_io};
+use super::locks::Owner;
+use super::orders::{Auto, JobResult, Msg, TxHandle, TxOp};
+use super::planted::{CRASH_AFTER, Planted};
 use crate::error::{SqlError, SqlResult};
-use crate::sabotage::{Every, Sabotage};
+use crate::sabotage::Sabotage;
 use crate::translate::Kind;
-use crate::value::Value;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -29,84 +29,8 @@ const GROUP_MAX: usize = 512;
 /// How long one group may collect.
 const GROUP_TIME: Duration = Duration::from_millis(10);
 
-/// A waiting statement's state: who gets there first decides.
-pub mod claim {
-    /// In the queue.
-    pub const QUEUED: u8 = 0;
-    /// The writer has it.
-    pub const RUNNING: u8 = 1;
-    /// The session gave it up.
-    pub const GIVEN_UP: u8 = 2;
-}
-
-/// Result of a statement.
-pub type JobResult = Result<Done, Failed>;
-
-/// An autocommit statement.
-pub struct Auto {
-    /// The statement.
-    pub job: Job,
-    /// Version of the catalog that it was translated for.
-    pub version: u64,
-    /// See [`claim`].
-    pub claim: Arc<AtomicU8>,
-    /// Answered after the commit.
-    pub reply: oneshot::Sender<JobResult>,
-}
-
-/// What sessions send to the writer.
-pub enum Msg {
-    /// Autocommit.
-    Auto(Box<Auto>),
-    /// Wants the writer; the handle comes back when it is its turn.
-    Begin(oneshot::Sender<TxHandle>),
-    /// Commit what is pending and end the thread.
-    Close,
-}
-
-/// What a session sends while it owns the writer.
-pub enum TxOp {
-    /// A statement.
-    Run(Box<Job>, oneshot::Sender<JobResult>),
-    /// A statement of a SNAPSHOT transaction that sees this many commits: it fails with 3960 where it changes a row that was changed since.
-    RunSince(Box<Job>, u64, oneshot::Sender<JobResult>),
-    /// SQLite statements as they are.
-    Script(Vec<String>, oneshot::Sender<SqlResult<()>>),
-    /// COMMIT, and the catalog that goes with it.
-    Commit(Option<Arc<Catalog>>, oneshot::Sender<SqlResult<()>>),
-    /// ROLLBACK.
-    Rollback(oneshot::Sender<SqlResult<()>>),
-}
-
-/// Ownership of the writer; dropping it rolls back.
-#[derive(Debug)]
-pub struct TxHandle(Sender<TxOp>);
-
-impl TxHandle {
-    /// Sends an operation and waits for its answer.
-    ///
-    /// # Errors
-    /// 1205 when the transaction is gone: it was idle for too long.
-    pub async fn call<T>(&self, op: impl FnOnce(oneshot::Sender<T>) -> TxOp) -> SqlResult<T> {
-        let (tx, rx) = oneshot::channel();
-        self.0.send(op(tx)).map_err(|_| gone())?;
-        rx.await.map_err(|_| gone())
-    }
-}
-
-fn gone() -> SqlError {
-    SqlError::new(
-        1205,
-        "The transaction held its locks without a request for longer than the idle limit, was chosen as the deadlock victim and has been rolled back. Rerun the transaction.",
-    )
-    .class(13)
-    .state(56)
-}
-
 /// Settings of a writer.
 pub struct Settings {
-    /// Longest pause between two requests of an explicit transaction.
-    pub idle: Duration,
     /// The planted defect.
     pub sabotage: Option<Sabotage>,
     /// Told when the storage failed during a commit; the process must end.
@@ -129,31 +53,9 @@ impl Settings {
     }
 }
 
-/// What the planted defects remember.
-#[derive(Default)]
-struct Planted {
-    /// Messages that came while a transaction owned the writer: under `dirty-read` they are looked through for reads.
-    backlog: VecDeque<Msg>,
-    /// Acknowledged and not carried out, with the number of the statement after which they are.
-    late: VecDeque<(u64, Job)>,
-    statements: u64,
-    acknowledged: u64,
-    flips: Every,
-    repeats: Every,
-    rollbacks: Every,
-    delays: Every,
-}
-
-/// Under `reorder-commits`, how many later statements come first.
-const LATE_STATEMENTS: u64 = 20;
-/// Under `ack-then-crash`, after how many acknowledgements.
-const CRASH_AFTER: u64 = 300;
-/// Under `dirty-read`, how often a transaction's thread looks for reads of others.
-const DIRTY_LOOK: Duration = Duration::from_millis(1);
-
-struct Writer {
-    conn: Conn,
-    rx: Receiver<Msg>,
+pub(super) struct Writer {
+    pub(super) conn: Conn,
+    pub(super) rx: Receiver<Msg>,
     set: Settings,
     open: bool,
     opened: Instant,
@@ -161,7 +63,7 @@ struct Writer {
     broken: bool,
     /// The last message has come: what is open is committed, and the writer ends.
     closing: bool,
-    planted: Planted,
+    pub(super) planted: Planted,
 }
 
 /// Runs the writer until [`Msg::Close`] or until every sender is gone.
@@ -229,7 +131,7 @@ impl Writer {
         }
     }
 
-    fn begin(&mut self) -> SqlResult<()> {
+    pub(super) fn begin(&mut self) -> SqlResult<()> {
         if !self.open {
             self.conn.exec("BEGIN IMMEDIATE")?;
             self.open = true;
@@ -353,34 +255,8 @@ impl Writer {
         Ok(done)
     }
 
-    fn flip(&mut self, job: &mut Job) {
-        let blob = job.values.iter_mut().find_map(|value| if let Value::Blob(bytes) = value { bytes.last_mut() } else { None });
-        if let Some(byte) = blob
-            && self.planted.flips.once_in(50)
-        {
-            *byte ^= 1;
-        }
-    }
-
-    /// Under `reorder-commits`: acknowledges a statement that is carried out later, and carries out what is due.
-    fn reorder(&mut self, a: Auto) -> Option<Auto> {
-        self.planted.statements += 1;
-        while self.planted.late.front().is_some_and(|(due, _)| *due <= self.planted.statements) {
-            let Some((_, mut job)) = self.planted.late.pop_front() else { break };
-            let _ = self.begin().and_then(|()| self.conn.run(&mut job).map_err(|failed| failed.error));
-        }
-        let delayed = a.job.stmt.kind != Kind::Select && a.job.stmt.columns.is_empty() && self.planted.delays.once_in(8);
-        if !delayed {
-            return Some(a);
-        }
-        let due = self.planted.statements + LATE_STATEMENTS;
-        self.planted.late.push_back((due, a.job));
-        let _ = a.reply.send(Ok(Done { rows: 1, ..Done::default() }));
-        None
-    }
-
     fn auto(&mut self, mut a: Auto) {
-        if a.claim.compare_exchange(claim::QUEUED, claim::RUNNING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        if a.reply.is_closed() {
             return;
         }
         let current = self.set.catalog.read().map_or(0, |c| c.version);
@@ -426,7 +302,7 @@ impl Writer {
         }
     }
 
-    /// Hands the writer to one session until it commits, rolls back, goes away or stays idle.
+    /// Hands the writer to one session until it commits, rolls back or goes away.
     fn explicit(&mut self, reply: oneshot::Sender<TxHandle>) {
         let (tx, rx) = channel();
         if self.begin().and_then(|()| self.conn.exec("SAVEPOINT tx")).is_err() {
@@ -436,28 +312,28 @@ impl Writer {
             return self.end();
         }
         loop {
-            let op = if self.set.has(Sabotage::DirtyRead) { self.answering_dirty_reads(&rx) } else { rx.recv_timeout(self.set.idle) };
+            let op = if self.set.has(Sabotage::DirtyRead) { self.answering_dirty_reads(&rx) } else { rx.recv().ok() };
             match op {
-                Ok(TxOp::Run(job, reply)) => {
+                Some(TxOp::Run(job, reply)) => {
                     if !self.in_transaction(*job, None, reply) {
                         return;
                     }
                 }
-                Ok(TxOp::RunSince(job, since, reply)) => {
+                Some(TxOp::RunSince(job, since, reply)) => {
                     if !self.in_transaction(*job, Some(since), reply) {
                         return;
                     }
                 }
-                Ok(TxOp::Script(list, reply)) => {
+                Some(TxOp::Script(list, reply)) => {
                     let _ = reply.send(list.iter().try_for_each(|s| self.conn.exec(s)));
                 }
-                Ok(TxOp::Commit(catalog, reply)) => return self.commit_explicit(catalog, reply),
-                Ok(TxOp::Rollback(reply)) => {
+                Some(TxOp::Commit(catalog, locks, reply)) => return self.commit_explicit(catalog, locks, reply),
+                Some(TxOp::Rollback(reply)) => {
                     self.end();
                     let _ = reply.send(Ok(()));
                     return;
                 }
-                Err(_) => return self.end(),
+                None => return self.end(),
             }
         }
     }
@@ -487,31 +363,7 @@ impl Writer {
         !lost
     }
 
-    /// Waits for the transaction's next statement and answers, meanwhile, the reads of others from inside it.
-    fn answering_dirty_reads(&mut self, rx: &Receiver<TxOp>) -> Result<TxOp, RecvTimeoutError> {
-        let end = Instant::now() + self.set.idle;
-        loop {
-            match rx.recv_timeout(DIRTY_LOOK) {
-                Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
-                op => return op,
-            }
-            while let Ok(msg) = self.rx.try_recv() {
-                match msg {
-                    Msg::Auto(a) if a.job.stmt.kind == Kind::Select => self.read_at_once(*a),
-                    other => self.planted.backlog.push_back(other),
-                }
-            }
-        }
-    }
-
-    /// Answers a read of somebody else from inside the open transaction.
-    fn read_at_once(&mut self, mut read: Auto) {
-        if read.claim.compare_exchange(claim::QUEUED, claim::RUNNING, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            let _ = read.reply.send(self.conn.run(&mut read.job));
-        }
-    }
-
-    fn commit_explicit(&mut self, catalog: Option<Arc<Catalog>>, reply: oneshot::Sender<SqlResult<()>>) {
+    fn commit_explicit(&mut self, catalog: Option<Arc<Catalog>>, locks: Option<Owner>, reply: oneshot::Sender<SqlResult<()>>) {
         if let Err(e) = self.conn.exec("RELEASE tx") {
             self.end();
             let _ = reply.send(Err(e));
@@ -528,6 +380,8 @@ impl Writer {
         if let (Some(c), Ok(mut slot)) = (catalog, self.set.catalog.write()) {
             *slot = c;
         }
+        // The next one is on its way while this one is answered.
+        drop(locks);
         let _ = reply.send(Ok(()));
     }
 

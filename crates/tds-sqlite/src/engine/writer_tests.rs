@@ -18,13 +18,13 @@ fn given_up() -> Msg {
         columns: Vec::new(),
         assigns: Vec::new(),
         cacheable: false,
-        lock: false,
+        locks: Vec::new(),
         target: None,
         probes: Vec::new(),
         probe_columns: Vec::new(),
     };
     let job = Job { stmt: Arc::new(stmt), values: Vec::new(), sink: Sink::Last, cancel: Arc::new(AtomicBool::new(false)) };
-    Msg::Auto(Box::new(Auto { job, version: 0, claim: Arc::new(AtomicU8::new(claim::GIVEN_UP)), reply: oneshot::channel().0 }))
+    Msg::Auto(Box::new(Auto { job, version: 0, reply: oneshot::channel().0 }))
 }
 
 /// Both messages wait before the writer begins, so the order to end is always taken inside the group. The sender stays, as it does in a server, so that
@@ -33,14 +33,8 @@ fn given_up() -> Msg {
 fn an_order_to_end_that_arrives_behind_a_statement_is_obeyed() {
     let dir = tempfile::tempdir().unwrap();
     let conn = Conn::open(&dir.path().join("t.mdf"), true, Arc::new(NoFacts)).unwrap();
-    let set = Settings {
-        idle: Duration::from_secs(60),
-        sabotage: None,
-        fatal: tokio::sync::mpsc::channel(1).0,
-        catalog: Arc::default(),
-        changes: Arc::default(),
-        cache: None,
-    };
+    let set =
+        Settings { sabotage: None, fatal: tokio::sync::mpsc::channel(1).0, catalog: Arc::default(), changes: Arc::default(), cache: None };
     let (queue, rx) = channel();
     queue.send(given_up()).unwrap();
     queue.send(Msg::Close).unwrap();

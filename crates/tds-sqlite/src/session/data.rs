@@ -1,13 +1,14 @@
-//! SELECT, INSERT, UPDATE, DELETE and scalar expressions; and the transaction that they run in.
+//! SELECT, INSERT, UPDATE, DELETE and scalar expressions.
 
 use super::program::{Cached, Program, Slot};
 use super::run::Vars;
-use super::{Session, Snapshot, Tran};
+use super::{Session, Snapshot};
 use crate::engine::catalog::Catalog;
 use crate::engine::changes::update_conflict;
 use crate::engine::conn::{Done, Failed, Job, Sink, cancelled, storage_error};
+use crate::engine::locks::{Thing, mode};
+use crate::engine::orders::{JobResult, TxOp};
 use crate::engine::store::Database;
-use crate::engine::writer::{Auto, JobResult, Msg, TxHandle, TxOp, claim};
 use crate::error::{SqlError, SqlResult};
 use crate::proto::rows;
 use crate::proto::token::{self, command, done};
@@ -17,10 +18,8 @@ use crate::sql::types::Ty;
 use crate::translate::{Kind, Names, Param, SystemView, Translated, translate, translate_condition, translate_scalar};
 use crate::value::{Value, convert};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// How often a statement is translated again because the schema changed under it.
 const RETRIES: usize = 5;
@@ -143,7 +142,7 @@ impl Session {
         loop {
             let c = self.translated(&program.vars, slot, &f)?;
             let job = self.job(&c, vars, Sink::Last);
-            match self.read(&c, job, None).await {
+            match self.read(&c, vars, job, None).await {
                 Ok(d) => return Ok((d, c)),
                 Err(f) if f.stale && left > 0 => left -= 1,
                 Err(f) => return Err(f.error),
@@ -170,7 +169,7 @@ impl Session {
                 self.select(&c, vars).await
             } else {
                 let job = self.job(&c, vars, Sink::Wire(None));
-                self.write(&c, job).await
+                self.write(&c, vars, job).await
             };
             match result {
                 Ok(d) => {
@@ -223,22 +222,28 @@ impl Session {
     async fn select(&mut self, c: &Arc<Cached>, vars: &Vars) -> JobResult {
         if !c.stmt.assigns.is_empty() {
             let job = self.job(c, vars, Sink::Last);
-            return self.read(c, job, None).await;
+            return self.read(c, vars, job, None).await;
         }
         let (tx, rx) = mpsc::channel(4);
         let job = self.job(c, vars, Sink::Wire(Some(tx)));
-        self.read(c, job, Some(rx)).await
+        self.read(c, vars, job, Some(rx)).await
     }
 
     /// Runs a reading statement where this session's transaction must have it run.
-    async fn read(&mut self, c: &Arc<Cached>, job: Job, rx: Option<mpsc::Receiver<bytes::Bytes>>) -> JobResult {
+    async fn read(&mut self, c: &Arc<Cached>, vars: &Vars, job: Job, rx: Option<mpsc::Receiver<bytes::Bytes>>) -> JobResult {
         let touches = c.stmt.db.is_some();
         let level = self.level();
         if self.tran.count > 0 && touches && !self.tran.doomed {
-            match level {
-                Isolation::Snapshot if self.tran.handle.is_none() && !c.stmt.lock => return self.read_snapshot(&c.db, job, rx).await,
-                Isolation::ReadCommitted | Isolation::ReadUncommitted if !c.stmt.lock => {}
-                _ => self.own_writer(&c.db).await?,
+            self.check_alive()?;
+            let wants = self.wants(c, vars, true);
+            if level == Isolation::Snapshot && self.tran.handle.is_none() && wants.is_empty() {
+                return self.read_snapshot(&c.db, job, rx).await;
+            }
+            // Where readers are to see what is not committed yet, or a snapshot must stay what it is, what is locked is read through the writer.
+            if level == Isolation::Snapshot || (!wants.is_empty() && self.shared.store.reads_through_writer()) {
+                self.own_writer(&c.db, wants).await?;
+            } else {
+                self.lock(&wants).await?;
             }
             // The writer sees what was committed since, and this transaction must not.
             if level == Isolation::Snapshot && self.tran.snapshot.as_ref().is_some_and(|seen| seen.commits != c.db.changes.commits()) {
@@ -253,24 +258,18 @@ impl Session {
                 self.stream(work, rx).await
             };
             self.tran.handle = Some(handle);
-            return self.after_tx(result).await;
+            return self.after_tx(result);
         }
         if self.shared.store.reads_through_writer() && touches {
-            let work = auto(c.db.clone(), job, c.version, self.set.lock_timeout_ms, self.cancel.clone());
+            // Dirty reads wait for nobody.
+            let dirty = self.shared.store.sabotage() == Some(Sabotage::DirtyRead);
+            let wants = if dirty { vec![] } else { vec![(Thing::Writer(c.db.id), mode::GROUP)] };
+            let work = self.auto(c, job, wants);
             return self.stream(async { Ok(work.await) }, rx).await;
         }
         let readers = self.shared.store.readers.clone();
         let db = c.db.clone();
         self.stream(async { Ok(readers.run(&db, job).await) }, rx).await
-    }
-
-    /// The level at which this session's transactions run.
-    fn level(&self) -> Isolation {
-        match (self.shared.store.sabotage(), self.set.isolation) {
-            (Some(Sabotage::LostUpdate), _) => Isolation::ReadCommitted,
-            (Some(Sabotage::WriteSkew), Isolation::RepeatableRead | Isolation::Serializable) => Isolation::Snapshot,
-            (_, level) => level,
-        }
     }
 
     /// How many commits of a database this SNAPSHOT transaction sees: those before its first statement there.
@@ -345,11 +344,13 @@ impl Session {
         }
     }
 
-    async fn write(&mut self, c: &Arc<Cached>, job: Job) -> JobResult {
+    async fn write(&mut self, c: &Arc<Cached>, vars: &Vars, job: Job) -> JobResult {
         if self.tran.count == 0 {
-            return auto(c.db.clone(), job, c.version, self.set.lock_timeout_ms, self.cancel.clone()).await;
+            let mut wants = self.wants(c, vars, false);
+            wants.push((Thing::Writer(c.db.id), mode::GROUP));
+            return self.auto(c, job, wants).await;
         }
-        self.own_writer(&c.db).await?;
+        self.own_writer(&c.db, self.wants(c, vars, true)).await?;
         if self.tran.catalog.is_none() && c.db.catalog().version != c.version {
             return Err(Failed { stale: true, ..SqlError::new(0, "stale").into() });
         }
@@ -360,122 +361,10 @@ impl Session {
             None => handle.call(|reply| TxOp::Run(Box::new(job), reply)).await,
         };
         let result = result.unwrap_or_else(|e| Err(e.into()));
-        self.after_tx(result).await
-    }
-
-    /// When the writer gave the transaction up, so does the session.
-    async fn after_tx(&mut self, result: JobResult) -> JobResult {
-        if let Err(f) = &result
-            && matches!(f.error.number, 1205 | 1105 | 823)
-        {
-            self.tran.handle = None;
+        if let Ok(done) = &result {
+            self.tran.written += 1 + done.rows.unsigned_abs();
         }
-        result
-    }
-
-    /// Takes the writer of a database for this transaction, waiting as LOCK_TIMEOUT allows.
-    pub(super) async fn own_writer(&mut self, db: &Arc<Database>) -> SqlResult<()> {
-        if self.tran.handle.is_some() {
-            return match &self.tran.db {
-                Some(d) if d.id == db.id => Ok(()),
-                _ => Err(SqlError::unsupported("transaction over two databases")),
-            };
-        }
-        if self.tran.db.is_some() {
-            // It had the writer and lost it.
-            return Err(SqlError::deadlock(self.spid));
-        }
-        let handle = acquire(db, self.set.lock_timeout_ms, &self.cancel).await?;
-        self.tran.handle = Some(handle);
-        self.tran.db = Some(db.clone());
-        Ok(())
-    }
-
-    pub(super) fn start_implicit(&mut self) {
-        if self.set.implicit && self.tran.count == 0 {
-            self.begin();
-        }
-    }
-
-    pub(super) fn begin(&mut self) {
-        self.tran.count += 1;
-        if self.tran.count == 1 {
-            self.tran.id = self.shared.next_transaction();
-            self.out.release(true);
-            token::put_env_bytes(&mut self.out.w.buf, 8, &self.tran.id.to_le_bytes(), &[]);
-        }
-    }
-
-    pub(super) async fn commit(&mut self) -> SqlResult<()> {
-        match self.tran.count {
-            0 => return Err(SqlError::new(3902, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION.")),
-            1 => {}
-            _ => {
-                self.tran.count -= 1;
-                return Ok(());
-            }
-        }
-        if self.tran.doomed {
-            return Err(SqlError::new(
-                3930,
-                "The current transaction cannot be committed and cannot support operations that write to the log file. Roll back the transaction.",
-            ));
-        }
-        let tran = std::mem::take(&mut self.tran);
-        if let Some(h) = &tran.handle {
-            h.call(|reply| TxOp::Commit(tran.catalog.clone(), reply)).await.and_then(|r| r).inspect_err(|_| self.end_tran(10, tran.id))?;
-        } else if tran.db.is_some() {
-            self.end_tran(10, tran.id);
-            return Err(SqlError::deadlock(self.spid));
-        }
-        self.end_tran(9, tran.id);
-        Ok(())
-    }
-
-    fn end_tran(&mut self, kind: u8, id: u64) {
-        self.out.release(true);
-        token::put_env_bytes(&mut self.out.w.buf, kind, &[], &id.to_le_bytes());
-    }
-
-    pub(super) async fn rollback(&mut self, name: Option<&str>) -> SqlResult<()> {
-        if self.tran.count == 0 {
-            return Err(SqlError::new(3903, "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION."));
-        }
-        if let Some(name) = name
-            && let Some(h) = &self.tran.handle
-        {
-            let sql = format!("ROLLBACK TO {}", crate::engine::catalog::quote(&format!("s.{}", name.to_lowercase())));
-            let missing = || SqlError::new(6401, format!("Cannot roll back {name}. No transaction or savepoint of that name was found."));
-            return h.call(|reply| TxOp::Script(vec![sql], reply)).await?.map_err(|_| missing());
-        }
-        self.rollback_all().await
-    }
-
-    /// Ends the transaction, if there is one.
-    pub(super) async fn rollback_all(&mut self) -> SqlResult<()> {
-        if self.tran.count == 0 {
-            return Ok(());
-        }
-        let tran: Tran = std::mem::take(&mut self.tran);
-        if let Some(h) = &tran.handle {
-            // A writer that is gone has rolled back.
-            let _ = h.call(TxOp::Rollback).await;
-        }
-        self.end_tran(10, tran.id);
-        Ok(())
-    }
-
-    pub(super) async fn save(&mut self, name: &str) -> SqlResult<()> {
-        if self.tran.count == 0 {
-            return Err(SqlError::new(628, "Cannot issue SAVE TRANSACTION when there is no active transaction.").state(0));
-        }
-        let db = self.tran.db.clone().unwrap_or_else(|| self.db.clone());
-        self.own_writer(&db).await?;
-        let sql = format!("SAVEPOINT {}", crate::engine::catalog::quote(&format!("s.{}", name.to_lowercase())));
-        match &self.tran.handle {
-            Some(h) => h.call(|reply| TxOp::Script(vec![sql], reply)).await?,
-            None => Ok(()),
-        }
+        self.after_tx(result)
     }
 
     /// Output parameters, encoded as RETURNVALUE.
@@ -502,43 +391,5 @@ fn plain(e: &Expr, program: &Program, vars: &Vars) -> Option<(Value, Ty)> {
             Some((Value::Text(s.clone()), Ty::VarChar(u16::try_from(s.len().max(1)).ok()?)))
         }
         _ => None,
-    }
-}
-
-async fn deadline(ms: i64) {
-    match u64::try_from(ms) {
-        Ok(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// An autocommit statement: waits for its turn as long as LOCK_TIMEOUT and the client allow, then for its commit.
-async fn auto(db: Arc<Database>, job: Job, version: u64, lock_timeout_ms: i64, cancel: Arc<super::Cancel>) -> JobResult {
-    let (reply, mut rx) = oneshot::channel();
-    let state = Arc::new(AtomicU8::new(claim::QUEUED));
-    db.send(Msg::Auto(Box::new(Auto { job, version, claim: state.clone(), reply })))?;
-    let give_up = || state.compare_exchange(claim::QUEUED, claim::GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-    let gone = |_| Failed::from(db.unavailable().class(20));
-    tokio::select! {
-        biased;
-        r = &mut rx => return r.map_err(gone)?,
-        () = deadline(lock_timeout_ms) => if give_up() {
-            return Err(SqlError::lock_timeout().into());
-        },
-        () = cancel.notify.notified() => if give_up() {
-            return Err(cancelled().into());
-        },
-    }
-    rx.await.map_err(gone)?
-}
-
-async fn acquire(db: &Arc<Database>, lock_timeout_ms: i64, cancel: &super::Cancel) -> SqlResult<TxHandle> {
-    let (reply, rx) = oneshot::channel();
-    db.send(Msg::Begin(reply))?;
-    tokio::select! {
-        biased;
-        r = rx => r.map_err(|_| db.unavailable().class(20)),
-        () = deadline(lock_timeout_ms) => Err(SqlError::lock_timeout()),
-        () = cancel.notify.notified() => Err(cancelled()),
     }
 }

@@ -4,8 +4,8 @@ use super::Session;
 use super::program::{Program, Slot};
 use super::run::Vars;
 use crate::engine::catalog::Catalog;
+use crate::engine::orders::TxOp;
 use crate::engine::store::{Database, ddl_key};
-use crate::engine::writer::TxOp;
 use crate::error::{SqlError, SqlResult};
 use crate::sql::ast::{Expr, ObjName, StmtKind};
 use crate::translate;
@@ -37,7 +37,7 @@ impl Session {
             StmtKind::Dbcc(name, args) => self.dbcc(program, vars, name, args).await,
             StmtKind::CreateTable(t) => {
                 let db = self.database_of(&t.name)?;
-                self.change(&db, |s, c| {
+                self.change(&db, None, |s, c| {
                     let created = s.shared.store.now();
                     let table = c.create_table(t, created)?;
                     let mut sql = s.with_names(&program.vars, |n| translate::create_table(n, &table))?;
@@ -49,7 +49,7 @@ impl Session {
             }
             StmtKind::CreateIndex(i) => {
                 let db = self.database_of(&i.table)?;
-                self.change(&db, |s, c| {
+                self.change(&db, Some(&i.table), |s, c| {
                     let table = c.create_index(i)?;
                     let mut sql = s.with_names(&program.vars, |n| translate::create_index(n, &table, i))?;
                     sql.push(record(&index_key(&i.table, &i.name), &i.text, s.shared.store.now()));
@@ -59,7 +59,7 @@ impl Session {
             }
             StmtKind::DropIndex(name, table, lenient) => {
                 let db = self.database_of(table)?;
-                self.change(&db, |_, c| match c.drop_index(name, table) {
+                self.change(&db, Some(table), |_, c| match c.drop_index(name, table) {
                     Some(t) => Ok(vec![
                         format!("DROP INDEX {}", translate::index_name(&t, name)),
                         format!("DROP INDEX IF EXISTS {}", translate::index_name(&t, &format!("{name}.null"))),
@@ -86,7 +86,7 @@ impl Session {
             }
             StmtKind::Truncate(name) => {
                 let db = self.database_of(name)?;
-                self.change(&db, |_, c| {
+                self.change(&db, Some(name), |_, c| {
                     let t = c.table(name).cloned().ok_or_else(|| {
                         SqlError::new(
                             4701,
@@ -115,8 +115,13 @@ impl Session {
         }
     }
 
-    /// Changes a catalog and its file in one transaction: the session's own if it has one.
-    async fn change(&mut self, db: &Arc<Database>, f: impl FnOnce(&Self, &mut Catalog) -> SqlResult<Vec<String>>) -> SqlResult<()> {
+    /// Changes a catalog, one of its tables if it is about one, and its file in one transaction: the session's own if it has one.
+    async fn change(
+        &mut self,
+        db: &Arc<Database>,
+        table: Option<&ObjName>,
+        f: impl FnOnce(&Self, &mut Catalog) -> SqlResult<Vec<String>>,
+    ) -> SqlResult<()> {
         self.start_implicit();
         if self.tran.doomed {
             return Err(SqlError::new(
@@ -128,7 +133,7 @@ impl Session {
         if alone {
             self.tran.count = 1;
         }
-        let result = self.change_inside(db, f).await;
+        let result = self.change_inside(db, table, f).await;
         if !alone {
             return result;
         }
@@ -136,13 +141,20 @@ impl Session {
         let tran = std::mem::take(&mut self.tran);
         result?;
         match &tran.handle {
-            Some(h) => h.call(|reply| TxOp::Commit(tran.catalog.clone(), reply)).await?,
+            Some(h) => h.call(|reply| TxOp::Commit(tran.catalog, tran.locks, reply)).await?,
             None => Ok(()),
         }
     }
 
-    async fn change_inside(&mut self, db: &Arc<Database>, f: impl FnOnce(&Self, &mut Catalog) -> SqlResult<Vec<String>>) -> SqlResult<()> {
-        self.own_writer(db).await?;
+    async fn change_inside(
+        &mut self,
+        db: &Arc<Database>,
+        table: Option<&ObjName>,
+        f: impl FnOnce(&Self, &mut Catalog) -> SqlResult<Vec<String>>,
+    ) -> SqlResult<()> {
+        self.own_writer(db, self.wants_table(db, table)).await?;
+        // Another of that name may have come in its place meanwhile.
+        self.lock(&self.wants_table(db, table)).await?;
         let mut catalog = (*self.catalog_of(db)).clone();
         let sql = f(self, &mut catalog)?;
         let Some(h) = &self.tran.handle else { return Err(db.unavailable()) };
@@ -163,7 +175,7 @@ impl Session {
         if lenient && self.catalog_of(&db).table(name).is_none() {
             return Ok(());
         }
-        self.change(&db, |_, c| {
+        self.change(&db, Some(name), |_, c| {
             if let Some(t) = c
                 .tables()
                 .find(|t| !t.name.eq_ignore_ascii_case(&name.name) && t.foreign.iter().any(|f| f.table.1.eq_ignore_ascii_case(&name.name)))
@@ -242,7 +254,7 @@ impl Session {
 
     async fn in_master(&mut self, sql: String) -> SqlResult<()> {
         let master = self.shared.store.database("master").ok_or_else(|| SqlError::new(911, "master is missing"))?;
-        self.change(&master, |_, _| Ok(vec![sql])).await
+        self.change(&master, None, |_, _| Ok(vec![sql])).await
     }
 
     async fn dbcc(&mut self, program: &Arc<Program>, vars: &mut Vars, name: &str, args: &[Expr]) -> SqlResult<()> {

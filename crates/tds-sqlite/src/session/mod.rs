@@ -6,14 +6,16 @@ mod login;
 pub mod program;
 mod rpc;
 mod run;
+mod transaction;
 
 pub use login::serve;
 
 use crate::engine::catalog::Catalog;
 use crate::engine::conn::Conn;
+use crate::engine::locks::Owner;
+use crate::engine::orders::TxHandle;
 use crate::engine::store::Database;
 use crate::engine::views::SessionRow;
-use crate::engine::writer::TxHandle;
 use crate::error::{SqlError, SqlResult};
 use crate::proto::packet::{Message, Reader, Writer, kind};
 use crate::proto::tls::Stream;
@@ -64,6 +66,12 @@ struct Tran {
     handle: Option<TxHandle>,
     /// The database that the writer belongs to.
     db: Option<Arc<Database>>,
+    /// What it has locked, once it has locked anything.
+    locks: Option<Owner>,
+    /// It has been rolled back although its session has not asked for it.
+    lost: bool,
+    /// Statements that wrote, and rows that they wrote.
+    written: u64,
     /// The catalog as this transaction changed it.
     catalog: Option<Arc<Catalog>>,
     /// Of a SNAPSHOT transaction: what it sees.
@@ -81,12 +89,20 @@ struct Settings {
     xact_abort: bool,
     implicit: bool,
     lock_timeout_ms: i64,
+    deadlock_priority: i8,
     isolation: Isolation,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { nocount: false, xact_abort: false, implicit: false, lock_timeout_ms: -1, isolation: Isolation::ReadCommitted }
+        Self {
+            nocount: false,
+            xact_abort: false,
+            implicit: false,
+            lock_timeout_ms: -1,
+            deadlock_priority: 0,
+            isolation: Isolation::ReadCommitted,
+        }
     }
 }
 
@@ -173,7 +189,16 @@ impl Session {
     /// Serves requests until the client goes away.
     async fn requests(&mut self, r: &mut Reader<ReadHalf<Stream>>) -> io::Result<()> {
         loop {
-            let Some(m) = r.message().await? else { return Ok(()) };
+            let message = if self.holds() {
+                let Ok(message) = tokio::time::timeout(self.shared.idle_transaction, r.message()).await else {
+                    self.lose().await;
+                    continue;
+                };
+                message?
+            } else {
+                r.message().await?
+            };
+            let Some(m) = message else { return Ok(()) };
             match m.kind {
                 kind::ATTENTION => {
                     token::put_done(&mut self.out.w.buf, token::DONE, done::ATTENTION, 0, 0);

@@ -185,6 +185,20 @@ impl Session {
                     self.set.lock_timeout_ms = n.max(-1);
                 }
             }
+            SetOption::DeadlockPriority(e) => {
+                let (value, ty) = self.scalar(program, vars, e, None, slot).await?;
+                let text = text_of(&value, ty);
+                self.set.deadlock_priority = match text.trim().to_uppercase().as_str() {
+                    "LOW" => -5,
+                    "NORMAL" => 0,
+                    "HIGH" => 5,
+                    number => number
+                        .parse()
+                        .ok()
+                        .filter(|n| (-10..=10).contains(n))
+                        .ok_or_else(|| SqlError::unsupported(format!("SET DEADLOCK_PRIORITY {text}")))?,
+                };
+            }
             SetOption::Isolation(l) => self.set_isolation(*l),
             SetOption::Inert => {}
         }

@@ -129,6 +129,8 @@ pub enum SetOption {
     ImplicitTransactions(bool),
     /// LOCK_TIMEOUT in ms, -1 for ever.
     LockTimeout(Expr),
+    /// DEADLOCK_PRIORITY, from -10 to 10; a variable may also hold one of its names.
+    DeadlockPriority(Expr),
     /// TRANSACTION ISOLATION LEVEL.
     Isolation(Isolation),
     /// FMTONLY and its like when switched off, ANSI settings when on: what this server does anyway.
@@ -206,6 +208,17 @@ pub enum Item {
     Assign(String, Expr),
 }
 
+/// Hints about locks that outlive the statement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hint {
+    /// UPDLOCK, XLOCK, TABLOCKX: what is read is going to be written.
+    pub update: bool,
+    /// HOLDLOCK, SERIALIZABLE, REPEATABLEREAD: what is read stays.
+    pub keep: bool,
+    /// TABLOCK, TABLOCKX, PAGLOCK: more than the row.
+    pub whole: bool,
+}
+
 /// FROM item.
 #[derive(Debug, Clone)]
 pub enum TableRef {
@@ -215,8 +228,8 @@ pub enum TableRef {
         name: ObjName,
         /// Alias.
         alias: Option<String>,
-        /// UPDLOCK, HOLDLOCK and their like: the reader must own the writer.
-        lock: bool,
+        /// What its hints ask for.
+        hint: Hint,
     },
     /// Derived table.
     Sub {

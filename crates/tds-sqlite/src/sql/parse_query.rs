@@ -1,6 +1,6 @@
 //! Queries: SELECT with its clauses, set operations, CTEs, FROM items with joins and table hints.
 
-use super::ast::{Expr, Item, Query, Select, SetExpr, TableRef};
+use super::ast::{Expr, Hint, Item, Query, Select, SetExpr, TableRef};
 use super::lexer::Tok;
 use super::parser::Parser;
 use crate::error::{SqlError, SqlResult};
@@ -285,29 +285,32 @@ impl Parser<'_> {
             return Err(SqlError::unsupported(format!("table-valued function {}", name.shown())).at(self.line()));
         }
         let alias = self.alias()?;
-        let lock = self.hints()?;
-        Ok(TableRef::Named { name, alias, lock })
+        let hint = self.hints()?;
+        Ok(TableRef::Named { name, alias, hint })
     }
 
-    /// WITH (hints): true when one of them asks for a lock that outlives the statement.
-    pub(super) fn hints(&mut self) -> SqlResult<bool> {
+    /// WITH (hints).
+    pub(super) fn hints(&mut self) -> SqlResult<Hint> {
         if !(self.is_kw("WITH") && matches!(self.peek_at(1), Tok::Op("("))) {
-            return Ok(false);
+            return Ok(Hint::default());
         }
         self.at += 2;
-        let mut lock = false;
+        let mut hint = Hint::default();
         loop {
             let line = self.line();
             let Tok::Word(w) = self.next() else { return Err(self.err_prev()) };
             match w.to_uppercase().as_str() {
-                "UPDLOCK" | "XLOCK" | "HOLDLOCK" | "SERIALIZABLE" | "REPEATABLEREAD" | "TABLOCKX" => lock = true,
-                // A statement that writes waits for the writer as a whole, and readers wait for nobody: there are no locked rows to read past.
-                "READPAST" | "ROWLOCK" | "PAGLOCK" | "TABLOCK" | "READCOMMITTED" | "READCOMMITTEDLOCK" | "READUNCOMMITTED" | "NOLOCK" => {}
+                "UPDLOCK" | "XLOCK" => hint.update = true,
+                "HOLDLOCK" | "SERIALIZABLE" | "REPEATABLEREAD" => hint.keep = true,
+                "TABLOCKX" => (hint.update, hint.whole) = (true, true),
+                "TABLOCK" | "PAGLOCK" => hint.whole = true,
+                // Readers that keep nothing wait for nobody: there are no locked rows to read past.
+                "READPAST" | "ROWLOCK" | "READCOMMITTED" | "READCOMMITTEDLOCK" | "READUNCOMMITTED" | "NOLOCK" => {}
                 other => return Err(SqlError::unsupported(format!("table hint {other}")).at(line)),
             }
             if !self.op(",") && self.is_op(")") {
                 self.at += 1;
-                return Ok(lock);
+                return Ok(hint);
             }
         }
     }

@@ -230,14 +230,8 @@ impl Parser<'_> {
         match names[0].as_str() {
             "TRANSACTION" => return self.isolation(),
             "LOCK_TIMEOUT" => return Ok(StmtKind::SetOption(SetOption::LockTimeout(self.expr()?))),
-            "TEXTSIZE"
-            | "LANGUAGE"
-            | "DATEFORMAT"
-            | "DATEFIRST"
-            | "DEADLOCK_PRIORITY"
-            | "ROWCOUNT"
-            | "CONTEXT_INFO"
-            | "QUERY_GOVERNOR_COST_LIMIT" => {
+            "DEADLOCK_PRIORITY" => return self.deadlock_priority(),
+            "TEXTSIZE" | "LANGUAGE" | "DATEFORMAT" | "DATEFIRST" | "ROWCOUNT" | "CONTEXT_INFO" | "QUERY_GOVERNOR_COST_LIMIT" => {
                 return self.set_value(&names[0], line);
             }
             _ => {}
@@ -266,6 +260,19 @@ impl Parser<'_> {
         Ok(StmtKind::SetOption(last))
     }
 
+    fn deadlock_priority(&mut self) -> SqlResult<StmtKind> {
+        let level = if self.kw("LOW") {
+            Expr::Int(-5)
+        } else if self.kw("NORMAL") {
+            Expr::Int(0)
+        } else if self.kw("HIGH") {
+            Expr::Int(5)
+        } else {
+            self.expr()?
+        };
+        Ok(StmtKind::SetOption(SetOption::DeadlockPriority(level)))
+    }
+
     /// SETs with a value: accepted where the value is what this server does.
     fn set_value(&mut self, name: &str, line: u32) -> SqlResult<StmtKind> {
         let neg = self.op("-");
@@ -280,7 +287,6 @@ impl Parser<'_> {
             "LANGUAGE" => matches!(value.as_str(), "us_english" | "english"),
             "DATEFORMAT" => value == "mdy",
             "DATEFIRST" => value == "7",
-            "DEADLOCK_PRIORITY" => matches!(value.as_str(), "normal" | "low" | "0"),
             "ROWCOUNT" => value == "0",
             _ => false,
         };

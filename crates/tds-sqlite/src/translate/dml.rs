@@ -4,7 +4,7 @@ use super::query::table_columns;
 use super::{Kind, OutColumn, Tr, Translated, Tx, text_lit};
 use crate::engine::catalog::{Table, quote};
 use crate::error::{SqlError, SqlResult};
-use crate::sql::ast::{Delete, Expr, Insert, InsertSource, ObjName, OutputItem, TableRef, Update};
+use crate::sql::ast::{Delete, Expr, Hint, Insert, InsertSource, ObjName, OutputItem, TableRef, Update};
 use crate::sql::types::Ty;
 use std::sync::Arc;
 
@@ -89,6 +89,11 @@ impl Tr<'_> {
                 544,
                 format!("Cannot insert explicit value for identity column in table '{}' when IDENTITY_INSERT is set to OFF.", t.name),
             ));
+        }
+        if let (InsertSource::Values(rows), Some(key)) = (&i.source, t.rowid_column())
+            && let ([row], Some(at)) = (&rows[..], named.iter().position(|c| *c == key))
+        {
+            self.locks[0].key = row.get(at).and_then(|e| self.key_value(e));
         }
         let rows = self.insert_rows(&t, &i.source, named)?;
         let output = self.output(&t, &i.output, Kind::Insert)?;
@@ -231,7 +236,7 @@ impl Tr<'_> {
     fn joined(&mut self, name: &ObjName, from: &[TableRef], filter: Option<&Expr>) -> SqlResult<(String, String)> {
         let list;
         let from = if from.is_empty() {
-            list = [TableRef::Named { name: name.clone(), alias: None, lock: false }];
+            list = [TableRef::Named { name: name.clone(), alias: None, hint: Hint::default() }];
             &list[..]
         } else {
             from
@@ -261,6 +266,10 @@ impl Tr<'_> {
         let simple = u.from.is_empty() && u.top.is_none();
         let mut source = (String::new(), String::new());
         if simple {
+            let moves = t.rowid_column().is_some_and(|key| u.sets.iter().any(|(c, _)| t.column(c) == Some(key)));
+            if !moves {
+                self.locks[0].key = self.pinned(&t, &u.table.name, u.filter.as_ref());
+            }
             let names = t.columns.iter().map(|c| quote(&c.name)).collect();
             let exposed = u.table.name.clone();
             self.add_source(&exposed, "", table_columns(&t), Some(names))?;
@@ -324,6 +333,7 @@ impl Tr<'_> {
         let t = self.table(&name)?;
         self.scopes.push(super::Scope::default());
         let sql = if d.from.is_empty() && d.top.is_none() {
+            self.locks[0].key = self.pinned(&t, &d.table.name, d.filter.as_ref());
             let names = t.columns.iter().map(|c| quote(&c.name)).collect();
             self.add_source(&d.table.name, "", table_columns(&t), Some(names))?;
             let filter = match &d.filter {

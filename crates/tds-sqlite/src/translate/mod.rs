@@ -11,7 +11,7 @@ pub use ddl::{create_index, create_table, index_name};
 
 use crate::engine::catalog::{Catalog, Table};
 use crate::error::{SqlError, SqlResult};
-use crate::sql::ast::{Expr, ObjName, Query, StmtKind};
+use crate::sql::ast::{Expr, Hint, ObjName, Query, StmtKind};
 use crate::sql::types::Ty;
 use rusqlite::types::Value;
 use std::cell::Cell;
@@ -54,6 +54,26 @@ pub enum Kind {
     Delete,
 }
 
+/// A table that a statement touches.
+#[derive(Debug, Clone)]
+pub struct Touch {
+    /// object_id.
+    pub table: i64,
+    /// The integer key of the only row that it looks at or changes, where the statement says so.
+    pub key: Option<Key>,
+    /// What a hint asks for.
+    pub hint: Hint,
+}
+
+/// The value of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// A literal.
+    Int(i64),
+    /// A variable of an integer type.
+    Var(String),
+}
+
 /// A statement ready for SQLite.
 #[derive(Debug)]
 pub struct Translated {
@@ -71,8 +91,8 @@ pub struct Translated {
     pub assigns: Vec<String>,
     /// False when the text holds a snapshot of a system view.
     pub cacheable: bool,
-    /// A hint asks for a lock that outlives the statement.
-    pub lock: bool,
+    /// What it must lock where its transaction locks what it touches; the target of DML first.
+    pub locks: Vec<Touch>,
     /// Target of DML.
     pub target: Option<Arc<Table>>,
     /// For INSERT: one query a row that gives the row's value in each column; finds the key value for 2627.
@@ -191,13 +211,13 @@ struct Tr<'a> {
     ctes: Vec<(String, Vec<OutColumn>)>,
     db: Option<String>,
     cacheable: bool,
-    lock: bool,
+    locks: Vec<Touch>,
     aliases: usize,
 }
 
 impl<'a> Tr<'a> {
     fn new(names: &'a dyn Names) -> Self {
-        Self { names, params: vec![], scopes: vec![], ctes: vec![], db: None, cacheable: true, lock: false, aliases: 0 }
+        Self { names, params: vec![], scopes: vec![], ctes: vec![], db: None, cacheable: true, locks: vec![], aliases: 0 }
     }
 
     fn done(self, kind: Kind, sql: String, columns: Vec<OutColumn>) -> Translated {
@@ -209,7 +229,7 @@ impl<'a> Tr<'a> {
             columns,
             assigns: vec![],
             cacheable: self.cacheable,
-            lock: self.lock,
+            locks: self.locks,
             target: None,
             probes: vec![],
             probe_columns: vec![],
@@ -252,6 +272,7 @@ impl<'a> Tr<'a> {
             Some(d) if !d.eq_ignore_ascii_case(&db) => return Err(SqlError::unsupported("query over tables of two databases")),
             _ => self.db = Some(db),
         }
+        self.locks.push(Touch { table: t.id, key: None, hint: Hint::default() });
         Ok(t)
     }
 
@@ -305,6 +326,41 @@ impl<'a> Tr<'a> {
     /// How many columns have been resolved in the innermost scope: of its own sources, and of scopes around it.
     fn columns_seen(&self) -> (usize, usize) {
         self.scopes.last().map_or((0, 0), |scope| (scope.own_columns.get(), scope.outer_columns.get()))
+    }
+
+    /// The value that the integer key of a table is compared with, where nothing but that row can be meant.
+    fn pinned(&self, t: &Table, alias: &str, filter: Option<&Expr>) -> Option<Key> {
+        match filter? {
+            Expr::And(l, r) => self.pinned(t, alias, Some(l)).or_else(|| self.pinned(t, alias, Some(r))),
+            Expr::Cmp("=", l, r) => {
+                let key = &t.columns[t.rowid_column()?].name;
+                let is_key = |e: &Expr| match e {
+                    Expr::Col(parts) => match &parts[..] {
+                        [name] => name.eq_ignore_ascii_case(key),
+                        [.., of, name] => of.eq_ignore_ascii_case(alias) && name.eq_ignore_ascii_case(key),
+                        [] => false,
+                    },
+                    _ => false,
+                };
+                match (is_key(l), is_key(r)) {
+                    (true, false) => self.key_value(r),
+                    (false, true) => self.key_value(l),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// A value that is known before the statement runs.
+    fn key_value(&self, e: &Expr) -> Option<Key> {
+        match e {
+            Expr::Int(n) => Some(Key::Int(*n)),
+            Expr::Var(name) if matches!(self.names.variable(name)?, Ty::TinyInt | Ty::SmallInt | Ty::Int | Ty::BigInt) => {
+                Some(Key::Var(name.clone()))
+            }
+            _ => None,
+        }
     }
 
     fn subquery(&mut self, q: &Query) -> SqlResult<(String, Vec<OutColumn>)> {

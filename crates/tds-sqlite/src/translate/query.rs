@@ -164,7 +164,9 @@ impl Tr<'_> {
     }
 
     fn select_in_scope(&mut self, s: &Select, order: &[(Expr, bool)]) -> SqlResult<(String, Vec<OutColumn>)> {
+        let before = self.locks.len();
         let from = self.from(&s.from)?;
+        self.pin(s, before);
         let filter = match &s.filter {
             Some(e) => format!(" WHERE {}", self.pred(e)?),
             None => String::new(),
@@ -292,6 +294,18 @@ impl Tr<'_> {
         self.order(order, columns)
     }
 
+    /// Notes the one row that a query over one table asks for by its key.
+    fn pin(&mut self, s: &Select, before: usize) {
+        let [TableRef::Named { name, alias, .. }] = &s.from[..] else { return };
+        // A name that stands for a common table expression or a view has touched nothing, or something else.
+        if self.locks.len() != before + 1 {
+            return;
+        }
+        let Ok((_, catalog)) = self.settle_db(name) else { return };
+        let Some(t) = catalog.table(name).filter(|t| t.id == self.locks[before].table) else { return };
+        self.locks[before].key = self.pinned(t, alias.as_ref().unwrap_or(&name.name), s.filter.as_ref());
+    }
+
     /// FROM with its leading keyword.
     pub(super) fn from(&mut self, list: &[TableRef]) -> SqlResult<String> {
         let mut parts = Vec::new();
@@ -304,9 +318,13 @@ impl Tr<'_> {
 
     fn table_ref(&mut self, t: &TableRef) -> SqlResult<String> {
         match t {
-            TableRef::Named { name, alias, lock } => {
-                self.lock |= lock;
-                self.named(name, alias.as_deref())
+            TableRef::Named { name, alias, hint } => {
+                let before = self.locks.len();
+                let sql = self.named(name, alias.as_deref())?;
+                if let [touch] = &mut self.locks[before..] {
+                    touch.hint = *hint;
+                }
+                Ok(sql)
             }
             TableRef::Sub { query, alias, columns } => {
                 // A derived table sees nothing of its neighbours.
