@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 pub enum Sink {
     /// Encoded as TDS tokens; full chunks are sent ahead when a sender is there.
     Wire(Option<mpsc::Sender<Bytes>>),
+    /// Encoded as TDS tokens, of which there must be less than a chunk.
+    Short,
     /// The last row's values come back, for variables and conditions.
     Last,
 }
@@ -125,6 +127,15 @@ impl Conn {
         Ok(Self { db, cancel, identity, changed, gate: None })
     }
 
+    /// From now on every statement ends with an error that does not end soon by itself, or finds the database locked.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn only_short(&mut self) -> rusqlite::Result<()> {
+        self.db.busy_timeout(std::time::Duration::ZERO)?;
+        self.db.progress_handler(CANCEL_STEPS, Some(|| true))
+    }
+
     /// Runs one statement outside of the translated kind.
     ///
     /// # Errors
@@ -181,7 +192,7 @@ impl Conn {
         }
         let stmt = job.stmt.clone();
         let columns = &stmt.columns;
-        let wire = matches!(job.sink, Sink::Wire(_)) && !columns.is_empty();
+        let wire = !matches!(job.sink, Sink::Last) && !columns.is_empty();
         if wire {
             rows::metadata(&mut done.wire, columns);
         }
@@ -322,7 +333,11 @@ fn values(row: &Row<'_>, n: usize) -> rusqlite::Result<Vec<Value>> {
 }
 
 fn send_ahead(job: &mut Job, done: &mut Done) -> rusqlite::Result<()> {
-    let Sink::Wire(sender) = &job.sink else { return Ok(()) };
+    let sender = match &job.sink {
+        Sink::Wire(sender) => sender,
+        Sink::Short => return Err(functions::raise(&cancelled())),
+        Sink::Last => return Ok(()),
+    };
     match sender {
         Some(s) => {
             let chunk = Bytes::from(std::mem::take(&mut done.wire));

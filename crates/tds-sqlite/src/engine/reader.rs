@@ -69,6 +69,11 @@ impl Readers {
         Readers { state: Mutex::default(), wake: Condvar::new(), stale }
     }
 
+    /// Whether a read may be run elsewhere: not where what the pool's connections see is wrong on purpose.
+    pub fn are_honest(&self) -> bool {
+        !self.stale
+    }
+
     /// Runs a reading statement.
     pub async fn run(self: &Arc<Self>, db: &Arc<Database>, job: Job) -> JobResult {
         let (reply, rx) = oneshot::channel();

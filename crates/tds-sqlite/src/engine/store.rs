@@ -3,7 +3,7 @@
 use super::cache::{CacheMode, Gate, LIVE_FOLDER, VolatileCache};
 use super::catalog::{Catalog, Table};
 use super::changes::Changes;
-use super::conn::{Conn, storage_error, storage_io};
+use super::conn::{Conn, Done, Failed, Job, storage_error, storage_io};
 use super::damage;
 use super::folder::{data_dir, file_name, live_path, lock, prepare_live_folder, remove_files, sync_dir};
 use super::functions::Facts;
@@ -44,6 +44,8 @@ pub struct Database {
     writer: Sender<Msg>,
     /// Its commits.
     pub changes: Arc<Changes>,
+    /// Connections for reads that are over at once.
+    short: Mutex<Vec<Conn>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     identities: Identities,
     dropped: AtomicBool,
@@ -96,7 +98,41 @@ impl Database {
         Ok(conn)
     }
 
+    /// Runs a read on the thread of the caller, where it must be over at once: most reads are of a few rows, and to hand them to another thread and back costs
+    /// more than they do. `None` when it took too long, which is noted in `long`, or would have had to wait; it is to be run by the readers then.
+    pub fn read_here(&self, job: &mut Job, long: &AtomicBool) -> Option<Result<Done, Failed>> {
+        // Behind a gate a read may have to wait for a sync.
+        if self.gate.is_some() {
+            return None;
+        }
+        let kept = self.short.lock().ok()?.pop();
+        let conn = match kept {
+            Some(conn) => conn,
+            None => {
+                let mut conn = self.open_reader().ok()?;
+                conn.only_short().ok()?;
+                conn
+            }
+        };
+        let result = conn.run(job);
+        // After DROP DATABASE nobody empties the list any more.
+        if !self.is_dropped() {
+            self.short.lock().ok()?.push(conn);
+        }
+        match result {
+            Err(failed) if failed.error.number == 3617 => {
+                long.store(!job.cancel.load(Ordering::Relaxed), Ordering::Relaxed);
+                None
+            }
+            Err(failed) if failed.error.number == 1222 => None,
+            other => Some(other),
+        }
+    }
+
     fn close(&self) {
+        if let Ok(mut short) = self.short.lock() {
+            short.clear();
+        }
         let _ = self.writer.send(Msg::Close);
         let thread = self.thread.lock().ok().and_then(|mut t| t.take());
         if let Some(t) = thread {
@@ -298,6 +334,7 @@ impl Store {
             catalog,
             writer: tx,
             changes,
+            short: Mutex::default(),
             thread: Mutex::new(Some(thread)),
             identities,
             dropped: AtomicBool::new(false),

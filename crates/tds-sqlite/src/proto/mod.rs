@@ -53,6 +53,10 @@ impl<'a> Cursor<'a> {
 
 /// UTF-16LE bytes to text; lone surrogates become U+FFFD.
 pub fn utf16(b: &[u8]) -> String {
+    // Most of it is ASCII, and then the way over code units is several times as long.
+    if b.chunks_exact(2).all(|c| c[1] == 0 && c[0] < 0x80) {
+        return b.chunks_exact(2).map(|c| char::from(c[0])).collect();
+    }
     let units: Vec<u16> = b.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
     String::from_utf16_lossy(&units)
 }

@@ -18,6 +18,7 @@ use crate::sql::types::Ty;
 use crate::translate::{Kind, Names, Param, SystemView, Translated, translate, translate_condition, translate_scalar};
 use crate::value::{Value, convert};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
@@ -84,7 +85,7 @@ impl Session {
             None => self.db.clone(),
         };
         let version = self.catalog_of(&db).version;
-        let cached = Arc::new(Cached { current: self.db.id, db, version, stmt: Arc::new(stmt) });
+        let cached = Arc::new(Cached { current: self.db.id, db, version, stmt: Arc::new(stmt), long: AtomicBool::new(false) });
         if !private
             && cached.stmt.cacheable
             && let Ok(mut s) = slot.lock()
@@ -141,8 +142,7 @@ impl Session {
         let mut left = RETRIES;
         loop {
             let c = self.translated(&program.vars, slot, &f)?;
-            let job = self.job(&c, vars, Sink::Last);
-            match self.read(&c, vars, job, None).await {
+            match self.read(&c, vars, false).await {
                 Ok(d) => return Ok((d, c)),
                 Err(f) if f.stale && left > 0 => left -= 1,
                 Err(f) => return Err(f.error),
@@ -220,23 +220,27 @@ impl Session {
     }
 
     async fn select(&mut self, c: &Arc<Cached>, vars: &Vars) -> JobResult {
-        if !c.stmt.assigns.is_empty() {
-            let job = self.job(c, vars, Sink::Last);
-            return self.read(c, vars, job, None).await;
+        self.read(c, vars, c.stmt.assigns.is_empty()).await
+    }
+
+    /// A job whose rows are sent ahead, or kept.
+    fn reading_job(&self, c: &Cached, vars: &Vars, wire: bool) -> (Job, Option<mpsc::Receiver<bytes::Bytes>>) {
+        if !wire {
+            return (self.job(c, vars, Sink::Last), None);
         }
         let (tx, rx) = mpsc::channel(4);
-        let job = self.job(c, vars, Sink::Wire(Some(tx)));
-        self.read(c, vars, job, Some(rx)).await
+        (self.job(c, vars, Sink::Wire(Some(tx))), Some(rx))
     }
 
     /// Runs a reading statement where this session's transaction must have it run.
-    async fn read(&mut self, c: &Arc<Cached>, vars: &Vars, job: Job, rx: Option<mpsc::Receiver<bytes::Bytes>>) -> JobResult {
+    async fn read(&mut self, c: &Arc<Cached>, vars: &Vars, wire: bool) -> JobResult {
         let touches = c.stmt.db.is_some();
         let level = self.level();
         if self.tran.count > 0 && touches && !self.tran.doomed {
             self.check_alive()?;
             let wants = self.wants(c, vars, true);
             if level == Isolation::Snapshot && self.tran.handle.is_none() && wants.is_empty() {
+                let (job, rx) = self.reading_job(c, vars, wire);
                 return self.read_snapshot(&c.db, job, rx).await;
             }
             // Where readers are to see what is not committed yet, or a snapshot must stay what it is, what is locked is read through the writer.
@@ -252,6 +256,7 @@ impl Session {
         }
         let own = self.tran.handle.is_some() && self.tran.db.as_ref().is_some_and(|d| d.id == c.db.id);
         if own && touches {
+            let (job, rx) = self.reading_job(c, vars, wire);
             let Some(handle) = self.tran.handle.take() else { return Err(cancelled().into()) };
             let result = {
                 let work = handle.call(|reply| TxOp::Run(Box::new(job), reply));
@@ -261,6 +266,7 @@ impl Session {
             return self.after_tx(result);
         }
         if self.shared.store.reads_through_writer() && touches {
+            let (job, rx) = self.reading_job(c, vars, wire);
             // Dirty reads wait for nobody.
             let dirty = self.shared.store.sabotage() == Some(Sabotage::DirtyRead);
             let wants = if dirty { vec![] } else { vec![(Thing::Writer(c.db.id), mode::GROUP)] };
@@ -268,6 +274,13 @@ impl Session {
             return self.stream(async { Ok(work.await) }, rx).await;
         }
         let readers = self.shared.store.readers.clone();
+        if readers.are_honest() && !c.long.load(Ordering::Relaxed) {
+            let mut job = self.job(c, vars, if wire { Sink::Short } else { Sink::Last });
+            if let Some(result) = c.db.read_here(&mut job, &c.long) {
+                return result;
+            }
+        }
+        let (job, rx) = self.reading_job(c, vars, wire);
         let db = c.db.clone();
         self.stream(async { Ok(readers.run(&db, job).await) }, rx).await
     }

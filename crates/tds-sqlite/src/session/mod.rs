@@ -23,7 +23,7 @@ use crate::proto::token::{self, done};
 use crate::server::Shared;
 use crate::sql::ast::Isolation;
 use crate::value::{Value, datetime};
-use program::Program;
+use program::Prepared;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,12 +104,6 @@ impl Default for Settings {
             isolation: Isolation::ReadCommitted,
         }
     }
-}
-
-/// A statement of sp_prepare.
-struct Prepared {
-    program: Arc<Program>,
-    params: Vec<(String, crate::sql::types::Ty, bool)>,
 }
 
 /// Where tokens go, with the last DONE held back until it is known whether more follows.
@@ -215,7 +209,10 @@ impl Session {
 
     /// One request, while the socket is watched for an attention or its end.
     async fn request(&mut self, r: &mut Reader<ReadHalf<Stream>>, m: Message) -> io::Result<()> {
-        self.cancel = Arc::default();
+        // One that nobody has used is as good as new.
+        if self.cancel.is_set() {
+            self.cancel = Arc::default();
+        }
         let cancel = self.cancel.clone();
         if m.reset {
             self.reset().await;
@@ -284,7 +281,7 @@ impl Session {
         })?;
         let text = crate::proto::utf16(text);
         self.out.in_proc = false;
-        let program = self.shared.programs.get(&text, "", &[])?;
+        let program = self.shared.programs.get(&text, "")?.program;
         let mut vars = HashMap::new();
         self.run(&program, &mut vars).await;
         if self.tran.doomed {

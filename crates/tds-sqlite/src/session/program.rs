@@ -3,10 +3,11 @@
 use crate::engine::store::Database;
 use crate::error::{SqlError, SqlResult};
 use crate::sql::ast::{Expr, Stmt, StmtKind};
-use crate::sql::parser::parse_batch;
+use crate::sql::parser::{parse_batch, parse_params};
 use crate::sql::types::Ty;
 use crate::translate::Translated;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 /// A translation, valid while the session is in the same database and its catalog has the same version.
@@ -19,6 +20,8 @@ pub struct Cached {
     pub version: u64,
     /// The translation.
     pub stmt: Arc<Translated>,
+    /// It has been found not to be over at once.
+    pub long: AtomicBool,
 }
 
 /// Place for a translation.
@@ -160,32 +163,47 @@ impl Compiler {
 
 /// Programs kept at most; beyond it the cache starts over.
 const CACHE_MAX: usize = 1000;
+/// Declarations kept of one text at most: a client that declares strings as long as they are makes many.
+const DECLARATIONS_MAX: usize = 16;
 /// Longest text that is kept.
 const CACHE_TEXT_MAX: usize = 16 << 10;
 
-/// Compiled batches by text and parameter declaration.
+/// A compiled batch with its parameters: name, type, whether for output.
+#[derive(Clone)]
+pub struct Prepared {
+    /// What it does.
+    pub program: Arc<Program>,
+    /// Its parameters in order.
+    pub params: Arc<[(String, Ty, bool)]>,
+}
+
+/// Compiled batches by text and, for each, by parameter declaration.
 #[derive(Default)]
-pub struct ProgramCache(Mutex<HashMap<(String, String), Arc<Program>>>);
+pub struct ProgramCache(Mutex<HashMap<String, Vec<(String, Prepared)>>>);
 
 impl ProgramCache {
     /// Compiles or remembers.
     ///
     /// # Errors
-    /// As [`compile`].
-    pub fn get(&self, text: &str, declared: &str, params: &[(String, Ty, bool)]) -> SqlResult<Arc<Program>> {
-        let key = (text.to_owned(), declared.to_owned());
-        if let Some(p) = self.0.lock().ok().and_then(|c| c.get(&key).cloned()) {
-            return Ok(p);
-        }
-        let p = Arc::new(compile(text, params)?);
-        if text.len() <= CACHE_TEXT_MAX
-            && let Ok(mut c) = self.0.lock()
+    /// As [`compile`], and the parser's for the declaration.
+    pub fn get(&self, text: &str, declared: &str) -> SqlResult<Prepared> {
+        if let Ok(kept) = self.0.lock()
+            && let Some((_, prepared)) = kept.get(text).and_then(|list| list.iter().find(|(of, _)| of == declared))
         {
-            if c.len() >= CACHE_MAX {
-                c.clear();
-            }
-            c.insert(key, p.clone());
+            return Ok(prepared.clone());
         }
-        Ok(p)
+        let params = parse_params(declared)?;
+        let prepared = Prepared { program: Arc::new(compile(text, &params)?), params: params.into() };
+        if text.len() + declared.len() <= CACHE_TEXT_MAX
+            && let Ok(mut kept) = self.0.lock()
+        {
+            if kept.len() >= CACHE_MAX {
+                kept.clear();
+            }
+            let list = kept.entry(text.to_owned()).or_default();
+            list.truncate(DECLARATIONS_MAX - 1);
+            list.push((declared.to_owned(), prepared.clone()));
+        }
+        Ok(prepared)
     }
 }

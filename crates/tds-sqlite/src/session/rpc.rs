@@ -1,13 +1,13 @@
 //! RPC: sp_executesql and the prepare family; and transaction manager requests.
 
+use super::program::Prepared;
 use super::run::Vars;
-use super::{PREPARED_MAX, Prepared, Session};
+use super::{PREPARED_MAX, Session};
 use crate::error::{SqlError, SqlResult};
 use crate::proto::Cursor;
 use crate::proto::params::{Proc, Rpc, RpcParam, parse, skip_headers};
 use crate::proto::token::{self, done};
 use crate::sql::ast::Isolation;
-use crate::sql::parser::parse_params;
 use crate::sql::types::Ty;
 use crate::value::{Value, convert, text_of};
 use std::collections::HashMap;
@@ -123,9 +123,8 @@ impl Session {
                 let text = text_arg(params.first());
                 let decl = text_arg(params.get(1));
                 let given = params.split_off(params.len().min(2));
-                let declared = parse_params(&decl)?;
-                let program = self.shared.programs.get(&text, &decl, &declared)?;
-                self.execute(&Prepared { program, params: declared }, given, 2).await
+                let prepared = self.shared.programs.get(&text, &decl)?;
+                self.execute(&prepared, given, 2).await
             }
             "sp_prepare" => {
                 let decl = text_arg(params.get(1));
@@ -175,10 +174,9 @@ impl Session {
         if self.prepared.len() >= PREPARED_MAX {
             return Err(SqlError::new(701, "There is insufficient system memory in resource pool 'default' to run this query.").class(17));
         }
-        let params = parse_params(decl)?;
-        let program = self.shared.programs.get(text, decl, &params)?;
+        let prepared = self.shared.programs.get(text, decl)?;
         self.next_handle += 1;
-        self.prepared.insert(self.next_handle, Prepared { program, params });
+        self.prepared.insert(self.next_handle, prepared);
         Ok(self.next_handle)
     }
 
@@ -186,7 +184,7 @@ impl Session {
         let p = self
             .prepared
             .get(&handle)
-            .map(|p| Prepared { program: p.program.clone(), params: p.params.clone() })
+            .cloned()
             .ok_or_else(|| SqlError::new(8179, format!("Could not find prepared statement with handle {handle}.")))?;
         self.execute(&p, given, first).await
     }

@@ -318,9 +318,8 @@ impl Session {
         if self.depth >= DEPTH_MAX {
             return Err(SqlError::new(217, "Maximum stored procedure, function, trigger, or view nesting level exceeded (limit 32)."));
         }
-        let declared = crate::sql::parser::parse_params(decl)?;
-        let program = self.shared.programs.get(text, decl, &declared)?;
-        let mut vars = super::rpc::bind(&declared, given)?;
+        let super::Prepared { program, params } = self.shared.programs.get(text, decl)?;
+        let mut vars = super::rpc::bind(&params, given)?;
         self.depth += 1;
         let ended = Box::pin(self.run(&program, &mut vars)).await;
         self.depth -= 1;

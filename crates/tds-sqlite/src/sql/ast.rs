@@ -146,7 +146,7 @@ pub enum Isolation {
     ReadCommitted,
     /// Served as SERIALIZABLE, which is stronger.
     RepeatableRead,
-    /// The transaction owns the writer from its first statement.
+    /// What is read stays, and so does its absence.
     Serializable,
     /// The database as of the transaction's first statement; what would overwrite a later change fails with 3960.
     Snapshot,
