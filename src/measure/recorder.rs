@@ -7,7 +7,10 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{JoinHandle, Thread};
@@ -31,13 +34,27 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const INTERVAL_NS: u64 = 1_000_000_000;
 
 enum Message {
-    /// A transition; of a completion also when the op was sent, if it was.
-    Op(Op, Option<u64>),
+    Transition(Transition),
     /// Answered once everything before it is with the kernel.
     Flush(oneshot::Sender<()>),
     /// The end.
     End,
 }
+
+/// An [`Op`] that has no index yet. The channel is as long as a burst and colder than any cache, so that what a client pays for is the size of this.
+struct Transition {
+    time_ns: u64,
+    kind: OpType,
+    process: ProcessId,
+    f: F,
+    value: Value,
+    error: Option<Box<OpError>>,
+    intended_ns: u64,
+    /// Of a completion: when the op was sent, if it was.
+    sent_ns: Option<u64>,
+}
+
+const _: () = assert!(size_of::<Message>() <= 80, "a message takes more of the channel than it must");
 
 /// What every sink and the thread share.
 struct Shared {
@@ -49,6 +66,8 @@ struct Shared {
     /// When the op was sent that is the latest sent among those that ended ok.
     newest_ok_sent_ns: AtomicU64,
     acknowledged: Notify,
+    /// How many wait for `acknowledged`: waking nobody costs a client a lock.
+    awaiting: AtomicUsize,
     failed: OnceLock<String>,
     broken: CancellationToken,
     writer: OnceLock<Thread>,
@@ -109,6 +128,7 @@ impl Recorder {
             lists: AtomicU64::new(0),
             newest_ok_sent_ns: AtomicU64::new(0),
             acknowledged: Notify::new(),
+            awaiting: AtomicUsize::new(0),
             failed: OnceLock::new(),
             broken: CancellationToken::new(),
             writer: OnceLock::new(),
@@ -175,7 +195,7 @@ impl OpSink {
     pub fn invoke(&self, process: ProcessId, f: F, value: Value, intended_ns: u64) -> Invoked {
         let sent_ns = self.shared.clock.now_ns();
         self.shared.counters.invoked(f);
-        self.send(Message::Op(Op { index: 0, time_ns: sent_ns, kind: OpType::Invoke, process, f, value, error: None, intended_ns }, None));
+        self.hand_over(Transition { time_ns: sent_ns, kind: OpType::Invoke, process, f, value, error: None, intended_ns, sent_ns: None });
         Invoked { process, f, intended_ns, sent_ns }
     }
 
@@ -184,21 +204,24 @@ impl OpSink {
         let Invoked { process, f, intended_ns, sent_ns } = op;
         let time_ns = self.shared.clock.now_ns();
         self.shared.counters.completed(f, kind, time_ns);
-        self.send(Message::Op(Op { index: 0, time_ns, kind, process, f, value, error, intended_ns }, Some(sent_ns)));
+        let error = error.map(Box::new);
+        self.hand_over(Transition { time_ns, kind, process, f, value, error, intended_ns, sent_ns: Some(sent_ns) });
         if kind == OpType::Ok {
-            self.shared.newest_ok_sent_ns.fetch_max(sent_ns, Relaxed);
-            self.shared.acknowledged.notify_waiters();
+            self.shared.newest_ok_sent_ns.fetch_max(sent_ns, SeqCst);
+            if self.shared.awaiting.load(SeqCst) > 0 {
+                self.shared.acknowledged.notify_waiters();
+            }
         }
     }
 
     /// Records an op that was due and was never sent: it certainly did not happen. It has a response time, and no service time.
     pub fn not_sent(&self, process: ProcessId, f: F, value: Value, intended_ns: u64, error: OpError) {
         let time_ns = self.shared.clock.now_ns();
-        let invoke = Op { index: 0, time_ns, kind: OpType::Invoke, process, f, value: value.clone(), error: None, intended_ns };
+        let transition = |kind, value, error| Transition { time_ns, kind, process, f, value, error, intended_ns, sent_ns: None };
         self.shared.counters.invoked(f);
-        self.send(Message::Op(invoke, None));
+        self.hand_over(transition(OpType::Invoke, value.clone(), None));
         self.shared.counters.completed(f, OpType::Fail, time_ns);
-        self.send(Message::Op(Op { index: 0, time_ns, kind: OpType::Fail, process, f, value, error: Some(error), intended_ns }, None));
+        self.hand_over(transition(OpType::Fail, value, Some(Box::new(error))));
     }
 
     /// A process number that nobody else has or had.
@@ -238,10 +261,11 @@ impl OpSink {
 
     /// Waits until an op has ended ok that was sent after `ns`.
     pub async fn acknowledged_after(&self, ns: u64) {
+        let _awaiting = Awaiting::among(&self.shared.awaiting);
         loop {
-            // Listening begins before the look, so that no op between the two is missed.
+            // Being counted and listening begin before the look, and a client looks whether it is waited for after it noted its op: none between is missed.
             let next = self.shared.acknowledged.notified();
-            if self.shared.newest_ok_sent_ns.load(Relaxed) > ns {
+            if self.shared.newest_ok_sent_ns.load(SeqCst) > ns {
                 return;
             }
             next.await;
@@ -272,6 +296,10 @@ impl OpSink {
         let _ = answer.await;
     }
 
+    fn hand_over(&self, transition: Transition) {
+        self.send(Message::Transition(transition));
+    }
+
     fn send(&self, message: Message) {
         match self.messages.try_send(message) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
@@ -280,6 +308,22 @@ impl OpSink {
                 let _ = self.messages.send(message);
             }
         }
+    }
+}
+
+/// One that waits, until it is dropped.
+struct Awaiting<'a>(&'a AtomicUsize);
+
+impl<'a> Awaiting<'a> {
+    fn among(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, SeqCst);
+        Awaiting(count)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 
@@ -301,7 +345,7 @@ impl Writer {
             let mut ended = false;
             while let Ok(message) = messages.try_recv() {
                 match message {
-                    Message::Op(op, sent_ns) => self.take(op, sent_ns),
+                    Message::Transition(transition) => self.take(transition),
                     Message::Flush(done) => flushes.push(done),
                     Message::End => {
                         ended = true;
@@ -324,12 +368,13 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, mut op: Op, sent_ns: Option<u64>) {
-        op.index = self.next_index;
-        self.next_index += 1;
-        if op.kind != OpType::Invoke {
-            self.interval.record(op.f, op.kind, op.intended_ns, sent_ns, op.time_ns);
+    fn take(&mut self, transition: Transition) {
+        let Transition { time_ns, kind, process, f, value, error, intended_ns, sent_ns } = transition;
+        if kind != OpType::Invoke {
+            self.interval.record(f, kind, intended_ns, sent_ns, time_ns);
         }
+        let op = Op { index: self.next_index, time_ns, kind, process, f, value, error: error.map(|error| *error), intended_ns };
+        self.next_index += 1;
         op.write_line(&mut self.buffer);
         if self.buffer.len() >= BUFFER_BYTES {
             self.write_history();
@@ -445,6 +490,23 @@ mod tests {
         sink.mark();
         assert_eq!(sink.first_error_ns(), None);
         sink.complete(probe, OpType::Ok, Value::None, None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_acknowledged_op_is_woken_by_one_that_was_sent_late_enough() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let recorder = Recorder::create(dir.path(), Clock::start()).expect("a writable folder");
+        let sink = recorder.sink();
+        let early = sink.invoke(0, F::LedgerAdd, Value::None, 0);
+        let mark = sink.clock().now_ns();
+        let mut waiting = std::pin::pin!(sink.acknowledged_after(mark));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        sink.complete(early, OpType::Ok, Value::None, None);
+        assert!(futures::poll!(&mut waiting).is_pending(), "it was sent before the mark");
+        let late = sink.invoke(0, F::LedgerAdd, Value::None, 0);
+        sink.complete(late, OpType::Ok, Value::None, None);
+        assert!(futures::poll!(&mut waiting).is_ready());
+        assert!(futures::poll!(std::pin::pin!(sink.acknowledged_after(mark))).is_ready(), "nobody has to wake who comes later");
     }
 
     #[cfg(target_os = "linux")]
