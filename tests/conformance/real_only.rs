@@ -1,14 +1,16 @@
-//! What only a real cluster can show: that the printed role is enough, that every engine's objects are admitted, and that a full disk is emptied.
+//! What only a real cluster can show: that the printed role is enough, that every engine's objects are admitted, that a full disk is
+//! emptied, and that a node starts its kubelet by itself.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use chaos::cluster::CRASH_AT;
 use serde_json::{Value, json};
 
-use crate::arena::{alone_blocking, image, kind, said};
+use crate::arena::{PATIENCE, alone_blocking, image, kind, said};
 
 fn kubectl(cluster: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("kubectl");
@@ -281,4 +283,93 @@ fn wherever_the_harness_is_killed_around_a_full_disk_recover_empties_it() {
         assert!(!has_namespace(), "{number} {what}: the run's namespace is left");
     }
     assert!(full >= 1, "the harness never died while the volume was full");
+}
+
+/// Through a pod on the node, as on a cluster of others: a harness that dies with the kubelet stopped, or about to be, needs nothing, and `chaos recover` is right
+/// whenever it comes.
+#[test]
+fn a_node_starts_its_kubelet_again_though_the_harness_is_dead() {
+    let Some(cluster) = kind() else { return };
+    let Some(node_image) = std::env::var("CHAOS_TEST_NODE_IMAGE").ok().filter(|image| !image.is_empty()) else {
+        eprintln!("skipped: CHAOS_TEST_NODE_IMAGE names no image for pods on nodes");
+        return;
+    };
+    let _alone = alone_blocking();
+    let folder = tempfile::tempdir().unwrap();
+    let experiment = format!(
+        "name: standing-{}\n\
+         target: {{ engine: tds-sqlite, image: {}, grace: 1s, storage: {{ size: 64Mi }} }}\n\
+         workload: {{ clients: 1, rate: 50/s, warmUp: 2s }}\n\
+         faults:\n  - pod-kill: {{ grace: 0s }}\n    at: 0s\n\
+         expect: {{ overlap: allowed }}\n\
+         duration: 1s\n\
+         coldRead: false\n",
+        std::process::id(),
+        image(&cluster, folder.path()),
+    );
+    fs::write(folder.path().join("standing.yaml"), experiment).unwrap();
+    let chaos = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+        command.args(arguments).current_dir(folder.path());
+        command
+    };
+    let kept = chaos(&["run", "standing.yaml", "--quiet", "--output", "json", "--cluster", &format!("kind:{cluster}"), "--keep"])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&kept.stdout).unwrap_or_else(|_| panic!("{}", said(&kept)));
+    // It goes when the test ends.
+    let standing = Namespace { cluster: &cluster, name: report["run"]["namespace"].as_str().unwrap().to_owned() };
+    let pods = done(kubectl(&cluster, &["get", "pods", "-n", &standing.name, "-o", "json"]));
+    let node = serde_json::from_str::<Value>(&pods).unwrap()["items"][0]["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let in_node = |arguments: &[&str]| {
+        let output = Command::new("docker").args(["exec", &node]).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let kubelet = || in_node(&["systemctl", "is-active", "kubelet"]);
+    let units = || in_node(&["systemctl", "list-units", "--all", "--no-legend", "chaos-*"]);
+    let until = |what: &str, wanted: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !wanted() {
+            assert!(began.elapsed() < PATIENCE, "{what} was not seen; the kubelet is {}", kubelet());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        began.elapsed()
+    };
+    let context = format!("kind-{cluster}");
+    let inject = || {
+        let mut command =
+            chaos(&["inject", "kubelet-stop", "for=20s", "--cluster", &format!("context:{context}"), "--yes-i-mean", &context]);
+        command.args(["--node-access", &node_image, "-n", &standing.name, "--reports", "dead"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let recover = || {
+        let recovered = chaos(&["recover", "--reports", "dead"]).output().unwrap();
+        assert!(recovered.status.success(), "{}", said(&recovered));
+        assert!(said(&recovered).contains("the node's kubelet runs"), "{}", said(&recovered));
+        assert_eq!((kubelet().as_str(), units().as_str()), ("active", ""));
+    };
+    let stopped = || kubelet() != "active";
+
+    let mut harness = inject();
+    until("a stopped kubelet", &stopped);
+    harness.kill().unwrap();
+    harness.wait().unwrap();
+    let took = until("a kubelet that came back", &|| !stopped());
+    // The 20 s of the fault, and what systemd and a loaded machine add.
+    assert!(took > Duration::from_secs(10) && took < Duration::from_secs(60), "{took:?}");
+    recover();
+
+    // The recovery comes while it is stopped, and waits.
+    let mut harness = inject();
+    until("a stopped kubelet", &stopped);
+    harness.kill().unwrap();
+    harness.wait().unwrap();
+    recover();
+
+    // It comes before it is stopped, which then never happens.
+    let mut harness = inject();
+    until("the node's own unit", &|| !units().is_empty());
+    harness.kill().unwrap();
+    harness.wait().unwrap();
+    recover();
 }
