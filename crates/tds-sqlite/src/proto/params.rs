@@ -255,9 +255,10 @@ fn decode(ty: Ty, b: &[u8]) -> Option<Value> {
         Ty::Float => Value::Real(f64::from_le_bytes(b.try_into().ok()?)),
         Ty::SmallMoney => Value::Blob(exact_to_blob(i128::from(signed(b)?))),
         Ty::Money => {
-            let (hi, lo) = b.split_at_checked(4)?;
+            let (hi, lo) = b.split_first_chunk::<4>()?;
+            let lo: [u8; 4] = lo.try_into().ok()?;
             let mut n = [0; 8];
-            n[..4].copy_from_slice(lo);
+            n[..4].copy_from_slice(&lo);
             n[4..].copy_from_slice(hi);
             Value::Blob(exact_to_blob(i128::from(i64::from_le_bytes(n))))
         }
