@@ -47,6 +47,7 @@ impl ErrorKind {
             ErrorKind::NotSent => "not-sent",
         }
     }
+
     /// The kind of this word.
     pub(super) fn named(word: &[u8]) -> Option<ErrorKind> {
         Some(match word {

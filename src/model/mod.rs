@@ -27,7 +27,7 @@ pub use event::{
 };
 pub use isolation::Isolation;
 pub(crate) use number_map::NumberMap;
-pub use op::{Digest, ErrorKind, F, Mop, Op, OpError, OpType, ParseOpError, ProcessId, Value};
+pub use op::{Digest, ErrorKind, F, Mop, Op, OpError, OpType, ParseOpError, ProcessId, Value, ValueOf};
 pub use pair::{Begun, OpenOps};
 pub use scan::{Ops, Scanner};
 pub use secret::Secret;
@@ -38,4 +38,4 @@ pub use seen::{
 pub use sink::EventSink;
 pub use units::{Millis, Rate, UnitError, format_duration, parse_duration, parse_quantity, parse_rate};
 pub use verdict::{Outcome, Verdict};
-pub use view::{ErrorView, MopView, OpView, TxnView, ValueView};
+pub use view::{ErrorView, MopView, OpOf, OpView, TxnView, ValueView};

@@ -180,9 +180,12 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// What an op was asked to do, or what it returned. Which variant belongs to which [`F`] is said there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub type Value = ValueOf<Vec<(u64, Digest)>, Vec<i64>, Vec<Mop>>;
+
+/// A value, whatever holds what is long of it: a page of rows, a list of numbers, the micro-operations of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Value {
+pub enum ValueOf<Rows, Numbers, Txn> {
     /// Nothing to say.
     None,
     /// One ledger row.
@@ -200,11 +203,11 @@ pub enum Value {
         amount: i64,
     },
     /// A page of ledger rows.
-    Rows(Vec<(u64, Digest)>),
+    Rows(Rows),
     /// Every balance, in account order; the items of the queue; or what one of the user's own checks returned.
-    Numbers(Vec<i64>),
+    Numbers(Numbers),
     /// The micro-operations of a transaction, in order.
-    Txn(Vec<Mop>),
+    Txn(Txn),
     /// One of the user's own statements. Before what it contains: the first variant that fits is read.
     Statement {
         /// Its number in the experiment, from 0.
@@ -230,6 +233,30 @@ pub enum Value {
         /// What it holds.
         value: Option<i64>,
     },
+}
+
+impl<Rows, Numbers, Txn> ValueOf<Rows, Numbers, Txn> {
+    /// The same value with what is long of it held by something else.
+    #[inline]
+    pub(super) fn map<R, N, T>(
+        self,
+        rows: impl FnOnce(Rows) -> R,
+        numbers: impl FnOnce(Numbers) -> N,
+        txn: impl FnOnce(Txn) -> T,
+    ) -> ValueOf<R, N, T> {
+        match self {
+            ValueOf::None => ValueOf::None,
+            ValueOf::Row(key, digest) => ValueOf::Row(key, digest),
+            ValueOf::Key(key) => ValueOf::Key(key),
+            ValueOf::Transfer { from, to, amount } => ValueOf::Transfer { from, to, amount },
+            ValueOf::Rows(all) => ValueOf::Rows(rows(all)),
+            ValueOf::Numbers(all) => ValueOf::Numbers(numbers(all)),
+            ValueOf::Txn(all) => ValueOf::Txn(txn(all)),
+            ValueOf::Statement { statement, key, client } => ValueOf::Statement { statement, key, client },
+            ValueOf::Cas { key, expected, new } => ValueOf::Cas { key, expected, new },
+            ValueOf::Register { key, value } => ValueOf::Register { key, value },
+        }
+    }
 }
 
 /// One micro-operation of a transaction, in Elle's form: `["append",key,element]` or `["r",key,[elements]]`.

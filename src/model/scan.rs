@@ -3,8 +3,8 @@
 //! the same JSON goes through [`Op::parse`], so that a history edited by hand or by another tool means the same.
 
 use super::cursor::Cursor;
-use super::op::{Digest, ErrorKind, F, Mop, Op, OpType, ParseOpError, ProcessId, Value};
-use super::view::{ErrorView, FlatMop, OpView, TxnView, ValueView};
+use super::op::{Digest, ErrorKind, F, Mop, Op, OpType, ParseOpError, Value, ValueOf};
+use super::view::{ErrorView, FlatMop, OpOf, OpView, TxnView};
 
 /// The ops of some lines, in their order. What is long of all of them lies in a few buffers, which are used again once cleared.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ struct Long {
 }
 
 /// A part of a buffer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
     from: usize,
     to: usize,
@@ -35,33 +35,9 @@ impl Part {
     }
 }
 
-/// A value whose long part lies in the buffers.
-#[derive(Debug, Clone, Copy)]
-enum Short {
-    None,
-    Row(u64, Digest),
-    Key(u64),
-    Transfer(u32, u32, i64),
-    Rows(Part),
-    Numbers(Part),
-    /// Its micro-operations, and the elements of their lists.
-    Txn(Part, Part),
-    Cas(u64, i64, i64),
-    Register(u64, Option<i64>),
-    Statement(u32, u64, u64),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    index: u64,
-    time_ns: u64,
-    kind: OpType,
-    process: ProcessId,
-    f: F,
-    value: Short,
-    error: Option<ErrorView>,
-    intended_ns: u64,
-}
+/// A value whose long part lies in the buffers; of a transaction these are its micro-operations, and the elements of their lists.
+type Short = ValueOf<Part, Part, (Part, Part)>;
+type Head = OpOf<Short>;
 
 impl Ops {
     /// Forgets all ops and keeps the buffers.
@@ -117,47 +93,25 @@ impl Scanner {
 impl Long {
     #[inline]
     fn view(&self, head: &Head) -> OpView<'_> {
-        OpView {
-            index: head.index,
-            time_ns: head.time_ns,
-            kind: head.kind,
-            process: head.process,
-            f: head.f,
-            value: match head.value {
-                Short::None => ValueView::None,
-                Short::Row(key, digest) => ValueView::Row(key, digest),
-                Short::Key(key) => ValueView::Key(key),
-                Short::Transfer(from, to, amount) => ValueView::Transfer { from, to, amount },
-                Short::Rows(part) => ValueView::Rows(part.of(&self.rows)),
-                Short::Numbers(part) => ValueView::Numbers(part.of(&self.numbers)),
-                Short::Txn(mops, elements) => ValueView::Txn(TxnView { mops: mops.of(&self.mops), elements: elements.of(&self.elements) }),
-                Short::Cas(key, expected, new) => ValueView::Cas { key, expected, new },
-                Short::Register(key, value) => ValueView::Register { key, value },
-                Short::Statement(statement, key, client) => ValueView::Statement { statement, key, client },
-            },
-            error: head.error,
-            intended_ns: head.intended_ns,
-        }
+        head.map(|value| {
+            value.map(
+                |part| part.of(&self.rows),
+                |part| part.of(&self.numbers),
+                |(mops, elements)| TxnView { mops: mops.of(&self.mops), elements: elements.of(&self.elements) },
+            )
+        })
     }
 
     /// Moves an op's long parts into the buffers.
     fn keep(&mut self, op: Op) -> Head {
+        let Long { rows, numbers, mops, elements } = self;
         let value = match op.value {
-            Value::None => Short::None,
-            Value::Row(key, digest) => Short::Row(key, digest),
-            Value::Key(key) => Short::Key(key),
-            Value::Transfer { from, to, amount } => Short::Transfer(from, to, amount),
             // An empty list is a page to the untagged parser, whatever the op.
-            Value::Rows(rows) if rows.is_empty() && matches!(op.f, F::BankRead | F::QueueFinal | F::SqlCheck) => {
-                Short::Numbers(append(&mut self.numbers, &[]))
+            Value::Rows(all) if all.is_empty() && matches!(op.f, F::BankRead | F::QueueFinal | F::SqlCheck) => {
+                Short::Numbers(append(numbers, &[]))
             }
-            Value::Rows(rows) if rows.is_empty() && matches!(op.f, F::Txn | F::TxnFinal) => self.keep_txn(&[]),
-            Value::Rows(rows) => Short::Rows(append(&mut self.rows, &rows)),
-            Value::Numbers(numbers) => Short::Numbers(append(&mut self.numbers, &numbers)),
-            Value::Txn(mops) => self.keep_txn(&mops),
-            Value::Cas { key, expected, new } => Short::Cas(key, expected, new),
-            Value::Register { key, value } => Short::Register(key, value),
-            Value::Statement { statement, key, client } => Short::Statement(statement, key, client),
+            Value::Rows(all) if all.is_empty() && matches!(op.f, F::Txn | F::TxnFinal) => Short::Txn(append_txn(mops, elements, &[])),
+            value => value.map(|all| append(rows, &all), |all| append(numbers, &all), |all| append_txn(mops, elements, &all)),
         };
         Head {
             index: op.index,
@@ -169,21 +123,6 @@ impl Long {
             error: op.error.map(|error| ErrorView { kind: error.kind, number: error.number }),
             intended_ns: op.intended_ns,
         }
-    }
-
-    fn keep_txn(&mut self, mops: &[Mop]) -> Short {
-        let (from, elements) = (self.mops.len(), self.elements.len());
-        for mop in mops {
-            self.mops.push(match mop {
-                Mop::Append(key, element) => FlatMop::Append(*key, *element),
-                Mop::Read(key, None) => FlatMop::Unread(*key),
-                Mop::Read(key, Some(list)) => {
-                    self.elements.extend_from_slice(list);
-                    FlatMop::Read(*key, list.len())
-                }
-            });
-        }
-        Short::Txn(Part { from, to: self.mops.len() }, Part { from: elements, to: self.elements.len() })
     }
 
     /// Reads a line of our own spelling. Where it is none, parts of it may be left in the buffers, where they do no harm.
@@ -231,7 +170,7 @@ impl Long {
                 cursor.literal(b",\"amount\":")?;
                 let amount = cursor.signed()?;
                 cursor.literal(b"}")?;
-                Some(Short::Transfer(from, to, amount))
+                Some(Short::Transfer { from, to, amount })
             }
             b'[' if matches!(f, F::BankRead | F::QueueFinal | F::SqlCheck) => {
                 list(cursor, &mut self.numbers, Cursor::signed).map(Short::Numbers)
@@ -240,7 +179,7 @@ impl Long {
             b'[' if matches!(f, F::Txn | F::TxnFinal) => {
                 let elements = self.elements.len();
                 let mops = list(cursor, &mut self.mops, |cursor| mop(cursor, &mut self.elements))?;
-                Some(Short::Txn(mops, Part { from: elements, to: self.elements.len() }))
+                Some(Short::Txn((mops, Part { from: elements, to: self.elements.len() })))
             }
             b'[' => cursor.row().map(|(key, digest)| Short::Row(key, digest)),
             _ => None,
@@ -252,6 +191,21 @@ fn append<T: Copy>(buffer: &mut Vec<T>, items: &[T]) -> Part {
     let from = buffer.len();
     buffer.extend_from_slice(items);
     Part { from, to: buffer.len() }
+}
+
+fn append_txn(mops: &mut Vec<FlatMop>, elements: &mut Vec<u64>, txn: &[Mop]) -> (Part, Part) {
+    let (first_mop, first_element) = (mops.len(), elements.len());
+    for mop in txn {
+        mops.push(match mop {
+            Mop::Append(key, element) => FlatMop::Append(*key, *element),
+            Mop::Read(key, None) => FlatMop::Unread(*key),
+            Mop::Read(key, Some(list)) => {
+                elements.extend_from_slice(list);
+                FlatMop::Read(*key, list.len())
+            }
+        });
+    }
+    (Part { from: first_mop, to: mops.len() }, Part { from: first_element, to: elements.len() })
 }
 
 /// A list with its brackets and commas, into a buffer.
@@ -296,10 +250,10 @@ fn register(cursor: &mut Cursor<'_>) -> Option<Short> {
     let short = if cursor.next_is(b",\"expected\":") {
         let expected = cursor.signed()?;
         cursor.literal(b",\"new\":")?;
-        Short::Cas(key, expected, cursor.signed()?)
+        Short::Cas { key, expected, new: cursor.signed()? }
     } else {
         cursor.literal(b",\"value\":")?;
-        Short::Register(key, if cursor.next_is(b"null") { None } else { Some(cursor.signed()?) })
+        Short::Register { key, value: if cursor.next_is(b"null") { None } else { Some(cursor.signed()?) } }
     };
     cursor.literal(b"}")?;
     Some(short)
@@ -313,7 +267,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Option<Short> {
     cursor.literal(b",\"client\":")?;
     let client = cursor.number()?;
     cursor.literal(b"}")?;
-    Some(Short::Statement(statement, key, client))
+    Some(Short::Statement { statement, key, client })
 }
 
 fn error(cursor: &mut Cursor<'_>) -> Option<ErrorView> {

@@ -13,25 +13,13 @@ fn owned(view: &OpView<'_>) -> Op {
         kind: view.kind,
         process: view.process,
         f: view.f,
-        value: match view.value {
-            ValueView::None => Value::None,
-            ValueView::Row(key, digest) => Value::Row(key, digest),
-            ValueView::Key(key) => Value::Key(key),
-            ValueView::Transfer { from, to, amount } => Value::Transfer { from, to, amount },
-            ValueView::Rows(rows) => Value::Rows(rows.to_vec()),
-            ValueView::Numbers(numbers) => Value::Numbers(numbers.to_vec()),
-            ValueView::Txn(txn) => Value::Txn(
-                txn.mops()
-                    .map(|mop| match mop {
-                        MopView::Append(key, element) => Mop::Append(key, element),
-                        MopView::Read(key, list) => Mop::Read(key, list.map(<[u64]>::to_vec)),
-                    })
-                    .collect(),
-            ),
-            ValueView::Cas { key, expected, new } => Value::Cas { key, expected, new },
-            ValueView::Register { key, value } => Value::Register { key, value },
-            ValueView::Statement { statement, key, client } => Value::Statement { statement, key, client },
-        },
+        value: view.value.map(<[_]>::to_vec, <[_]>::to_vec, |txn| {
+            let mop = |mop| match mop {
+                MopView::Append(key, element) => Mop::Append(key, element),
+                MopView::Read(key, list) => Mop::Read(key, list.map(<[u64]>::to_vec)),
+            };
+            txn.mops().map(mop).collect()
+        }),
         error: view.error.map(|error| OpError { kind: error.kind, number: error.number, message: String::new() }),
         intended_ns: view.intended_ns,
     }

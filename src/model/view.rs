@@ -1,10 +1,13 @@
 //! Ops as checkers and measurements see them: what is long is borrowed from the buffers that it was read into.
 
-use super::op::{Digest, ErrorKind, F, OpType, ProcessId};
+use super::op::{Digest, ErrorKind, F, OpType, ProcessId, ValueOf};
 
 /// One op-transition.
+pub type OpView<'a> = OpOf<ValueView<'a>>;
+
+/// One op-transition, whatever holds its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpView<'a> {
+pub struct OpOf<V> {
     /// Dense, from 0, the order of the history.
     pub index: u64,
     /// When the transition was seen, in ns since the run's start. Of an invoke: when the request was sent.
@@ -16,7 +19,7 @@ pub struct OpView<'a> {
     /// What op.
     pub f: F,
     /// Its argument or its result.
-    pub value: ValueView<'a>,
+    pub value: V,
     /// Of fail and info: why. The message is left out.
     pub error: Option<ErrorView>,
     /// When the op was due, in ns since the run's start.
@@ -33,54 +36,23 @@ pub struct ErrorView {
 }
 
 /// An op's value, borrowed where it is long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValueView<'a> {
-    /// Nothing to say.
-    None,
-    /// One ledger row.
-    Row(u64, Digest),
-    /// The key after which a page of the ledger starts, or an item of the queue.
-    Key(u64),
-    /// A transfer between accounts.
-    Transfer {
-        /// The account that pays.
-        from: u32,
-        /// The account that is paid.
-        to: u32,
-        /// How much.
-        amount: i64,
-    },
-    /// A page of ledger rows.
-    Rows(&'a [(u64, Digest)]),
-    /// Every balance, in account order; or the items of the queue.
-    Numbers(&'a [i64]),
-    /// The micro-operations of a transaction.
-    Txn(TxnView<'a>),
-    /// A compare-and-set.
-    Cas {
-        /// The register.
-        key: u64,
-        /// What it must hold.
-        expected: i64,
-        /// What it holds afterwards.
-        new: i64,
-    },
-    /// A register's content; `None` where it has not been read.
-    Register {
-        /// The register.
-        key: u64,
-        /// What it holds.
-        value: Option<i64>,
-    },
-    /// One of the user's own statements.
-    Statement {
-        /// Its number in the experiment, from 0.
-        statement: u32,
-        /// Its key, which no other op has.
-        key: u64,
-        /// The client that ran it.
-        client: u64,
-    },
+pub type ValueView<'a> = ValueOf<&'a [(u64, Digest)], &'a [i64], TxnView<'a>>;
+
+impl<V> OpOf<V> {
+    /// The same transition with its value held by something else.
+    #[inline]
+    pub(super) fn map<W>(self, value: impl FnOnce(V) -> W) -> OpOf<W> {
+        OpOf {
+            index: self.index,
+            time_ns: self.time_ns,
+            kind: self.kind,
+            process: self.process,
+            f: self.f,
+            value: value(self.value),
+            error: self.error,
+            intended_ns: self.intended_ns,
+        }
+    }
 }
 
 impl OpView<'_> {
