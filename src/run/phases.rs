@@ -20,13 +20,15 @@ use crate::fault::{Fault, PodKill, Site};
 use crate::measure::{Clock, OpSink, Recorder};
 use crate::model::{EventKind, HarnessInfo, IdentityMoment, LeakItem, Outcome, Phase, RunInfo, Secret, TargetIdentity};
 use crate::report;
-use crate::sql;
+use crate::sql::{self, Patience};
 use crate::target::{self, Manifests, Names, Profile, Watch};
 use crate::workload::{self, EngineClock, Load, Prober, WORKLOAD_FS};
 
 /// A cluster may have to be made, and the stand-in engine to be built.
 const PREFLIGHT_WITHIN: Duration = Duration::from_secs(900);
 const STEADY_WITHIN: Duration = Duration::from_secs(60);
+/// Between the first two questions to a server that does not answer yet; then longer.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 const FINAL_READ_WITHIN: Duration = Duration::from_secs(600);
 /// The journal's step for the namespace.
 pub(super) const NAMESPACE_STEP: &str = "namespace";
@@ -301,9 +303,8 @@ impl<'a> Run<'a> {
     async fn steady_state(&mut self) -> Result<String, RunError> {
         let sql = self.sql_target()?;
         // Ready is not recovered: a server may take connections and still refuse logins. There is nothing to watch, so it is asked again.
-        let mut pause = Duration::from_millis(50);
+        let mut patience = Patience::new(ASK_AGAIN, self.plan.target.ready_within.min(STEADY_WITHIN));
         let mut last = String::new();
-        let deadline = tokio::time::Instant::now() + self.plan.target.ready_within.min(STEADY_WITHIN);
         loop {
             let prepared = async {
                 workload::prepare(&self.plan.workload, &sql).await?;
@@ -316,12 +317,11 @@ impl<'a> Run<'a> {
             };
             match identified {
                 Ok(identity) => return Ok(self.stranded(&identity)),
-                Err(error) if tokio::time::Instant::now() + pause < deadline => last = with_causes(&error),
+                Err(error) if patience.is_left() => last = with_causes(&error),
                 Err(error) if last.is_empty() => return Err(error),
                 Err(error) => return Err(RunError::Engine(format!("{}; before that: {last}", with_causes(&error)))),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+            patience.pause().await;
         }
     }
 
@@ -425,15 +425,13 @@ impl<'a> Run<'a> {
 
     /// A server that has just answered the final read is asked again when one connection to it fails: on the way there is a network.
     async fn identify_after(&mut self) -> Result<(), RunError> {
-        let deadline = tokio::time::Instant::now() + STEADY_WITHIN;
-        let mut pause = Duration::from_millis(50);
+        let mut patience = Patience::new(ASK_AGAIN, STEADY_WITHIN);
         loop {
             match self.identify(IdentityMoment::After).await {
                 Ok(_) => return Ok(()),
-                Err(RunError::Engine(_)) if tokio::time::Instant::now() + pause < deadline => tokio::time::sleep(pause).await,
+                Err(RunError::Engine(_)) if patience.is_left() => patience.pause().await,
                 Err(error) => return Err(error),
             }
-            pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
 

@@ -7,10 +7,12 @@
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod patience;
 mod session;
 mod value;
 mod wire;
 
 pub use error::{Cause, Sent, SqlError, Stage};
+pub use patience::Patience;
 pub use session::{Deadlines, Dialed, Session, Target};
 pub use value::{Param, Row};

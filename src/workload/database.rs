@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::prepare::DATABASE;
 use crate::cluster::crash_point;
-use crate::sql::{Deadlines, Param, Session, SqlError, Target};
+use crate::sql::{Deadlines, Param, Patience, Session, SqlError, Target};
 
 /// Creating or dropping a database on a slow volume takes seconds.
 const DDL: Duration = Duration::from_secs(60);
@@ -78,16 +78,14 @@ pub async fn create_database(target: &Target, run: &str) -> Result<(), SqlError>
 /// # Errors
 /// The last one, when the server could not be asked in time or goes on refusing.
 pub async fn drop_database(target: &Target, run: &str, within: Duration) -> Result<DatabaseOwner, SqlError> {
-    let deadline = tokio::time::Instant::now() + within;
-    let mut pause = PAUSE;
+    let mut patience = Patience::new(PAUSE, within);
     loop {
         let error = match drop_once(target, run).await {
-            Err(error) if tokio::time::Instant::now() + pause < deadline => error,
+            Err(error) if patience.is_left() => error,
             ended => return ended,
         };
         tracing::debug!(%error, "the database is not dropped yet");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
+        patience.pause().await;
     }
 }
 
