@@ -21,11 +21,6 @@ pub struct DiskFull {
     pub lasts: Duration,
 }
 
-/// What marks the file as the run's.
-fn mark(site: &Site) -> String {
-    format!("chaos-{}", site.run)
-}
-
 /// What the cluster gave the claim.
 async fn capacity_bytes(site: &Site) -> Result<u64, FaultError> {
     let claim = Api::<Typed<PersistentVolumeClaim>>::namespaced(site.client.clone(), &site.names.namespace).get(&site.names.claim).await?;
@@ -45,7 +40,7 @@ impl Fault for DiskFull {
     }
 
     fn undo(&self, site: &Site, target: &FaultTarget) -> Undo {
-        Undo::EmptyVolume { node: target.node.clone(), path: site.mount.clone(), mark: mark(site) }
+        Undo::EmptyVolume { node: target.node.clone(), path: site.mount.clone(), mark: site.mark() }
     }
 
     fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
@@ -54,7 +49,7 @@ impl Fault for DiskFull {
                 container_id: target.uid.clone(),
                 path: site.mount.clone(),
                 capacity_bytes: capacity_bytes(site).await?,
-                mark: mark(site),
+                mark: site.mark(),
             };
             Ok(vec![act(site, &target.node, &fill).await?])
         })
@@ -76,7 +71,7 @@ impl Fault for DiskFull {
 
     fn heal<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<String, FaultError>> {
         Box::pin(async move {
-            let empty = NodeAction::EmptyVolume { path: site.mount.clone(), mark: mark(site) };
+            let empty = NodeAction::EmptyVolume { path: site.mount.clone(), mark: site.mark() };
             act(site, &target.node, &empty).await
         })
     }

@@ -76,6 +76,13 @@ pub struct Site {
     pub run: String,
 }
 
+impl Site {
+    /// What marks a file, a rule or a unit on a node as the run's.
+    fn mark(&self) -> String {
+        format!("chaos-{}", self.run)
+    }
+}
+
 /// Why a fault could not be injected, or not be shown to have happened.
 #[derive(Debug, Error)]
 pub enum FaultError {

@@ -42,7 +42,7 @@ impl NodeOutage {
         match self.how {
             Outage::Freeze => NodeAction::Freeze,
             Outage::PowerOff => NodeAction::PowerOff,
-            Outage::KubeletStop => NodeAction::StopKubelet { lasts: self.lasts, mark: mark(site) },
+            Outage::KubeletStop => NodeAction::StopKubelet { lasts: self.lasts, mark: site.mark() },
         }
     }
 
@@ -50,14 +50,9 @@ impl NodeOutage {
         match self.how {
             Outage::Freeze => NodeAction::Thaw,
             Outage::PowerOff => NodeAction::PowerOn,
-            Outage::KubeletStop => NodeAction::StartKubelet { lasts: self.lasts, mark: mark(site) },
+            Outage::KubeletStop => NodeAction::StartKubelet { lasts: self.lasts, mark: site.mark() },
         }
     }
-}
-
-/// What marks as the run's what the node does by itself.
-fn mark(site: &Site) -> String {
-    format!("chaos-{}", site.run)
 }
 
 /// The cluster must have noticed that the node is gone.
@@ -87,7 +82,7 @@ impl Fault for NodeOutage {
         match self.how {
             Outage::Freeze => Undo::ThawNode { node },
             Outage::PowerOff => Undo::PowerOnNode { node },
-            Outage::KubeletStop => Undo::StartKubelet { node, lasts_s: self.lasts.as_secs(), mark: mark(site) },
+            Outage::KubeletStop => Undo::StartKubelet { node, lasts_s: self.lasts.as_secs(), mark: site.mark() },
         }
     }
 

@@ -20,11 +20,6 @@ pub struct ServiceCut {
     pub lasts: Duration,
 }
 
-/// What marks the rule as the run's.
-fn mark(site: &Site) -> String {
-    format!("chaos-{}", site.run)
-}
-
 impl Fault for ServiceCut {
     fn resolve<'a>(&'a self, site: &'a Site) -> BoxFuture<'a, Result<FaultTarget, FaultError>> {
         Box::pin(async { serving_pod(site) })
@@ -35,7 +30,7 @@ impl Fault for ServiceCut {
     }
 
     fn undo(&self, site: &Site, target: &FaultTarget) -> Undo {
-        Undo::RestoreService { node: target.node.clone(), mark: mark(site) }
+        Undo::RestoreService { node: target.node.clone(), mark: site.mark() }
     }
 
     fn inject<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
@@ -43,7 +38,7 @@ impl Fault for ServiceCut {
             let state = site.watch.now();
             let pod = state.pods.get(&target.uid).ok_or_else(|| FaultError::Changed(state.describe()))?;
             let address = pod.ip.clone().ok_or_else(|| FaultError::NoTarget(format!("pod {} has no address", pod.name)))?;
-            let cut = NodeAction::CutService { address, port: site.port, mark: mark(site) };
+            let cut = NodeAction::CutService { address, port: site.port, mark: site.mark() };
             Ok(vec![act(site, &target.node, &cut).await?])
         })
     }
@@ -61,6 +56,6 @@ impl Fault for ServiceCut {
     }
 
     fn heal<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<String, FaultError>> {
-        Box::pin(async move { act(site, &target.node, &NodeAction::RestoreService { mark: mark(site) }).await })
+        Box::pin(async move { act(site, &target.node, &NodeAction::RestoreService { mark: site.mark() }).await })
     }
 }

@@ -297,7 +297,7 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)?["status"].as_str()
 }
 
-fn chaos(folder: &Path, kubeconfig: Option<&Path>, arguments: &[&str]) -> Command {
+pub fn chaos(folder: &Path, kubeconfig: Option<&Path>, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
     command.args(arguments).current_dir(folder).env("XDG_STATE_HOME", folder.join("state")).stdin(Stdio::null());
     if let Some(kubeconfig) = kubeconfig {

@@ -2,7 +2,8 @@
 //!
 //! The sandbox' arm runs always. The real one runs where `CHAOS_TEST_KIND=NAME` names a kind cluster or `CHAOS_TEST_KUBECONFIG=FILE` a kubeconfig whose current
 //! context is meant; else its tests say that they were skipped. `CHAOS_TEST_IMAGE` names an image of the stand-in engine that the nodes have; without it the
-//! image is built and loaded into kind, which takes minutes. `CHAOS_TEST_NODE_IMAGE` names an image with a `chroot` for the nodes of a kubeconfig's cluster. `CHAOS_TEST_ALL=1` runs every experiment, on both, which takes most of an hour each.
+//! image is built and loaded into kind, which takes minutes. `CHAOS_TEST_NODE_IMAGE` names an image with a `chroot` for the nodes of a kubeconfig's cluster.
+//! `CHAOS_TEST_ALL=1` runs every experiment, on both, which takes most of an hour each.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

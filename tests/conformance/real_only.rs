@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chaos::cluster::CRASH_AT;
 use serde_json::{Value, json};
 
-use crate::arena::{PATIENCE, alone_blocking, image, kind, said};
+use crate::arena::{PATIENCE, alone_blocking, chaos, image, kind, said};
 
 fn kubectl(cluster: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("kubectl");
@@ -70,11 +70,7 @@ fn a_run_needs_no_more_than_the_printed_role() {
         image(&cluster, folder.path()),
     );
     fs::write(folder.path().join("rbac.yaml"), experiment).unwrap();
-    let chaos = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
-        command.args(arguments).current_dir(folder.path());
-        command
-    };
+    let chaos = |arguments: &[&str]| chaos(folder.path(), None, arguments);
     let role = done(chaos(&["rbac", "rbac.yaml", "--service-account", &format!("{}/chaos", home.name)]));
     let applied = fed(kubectl(&cluster, &["apply", "-f", "-"]), &role);
     assert!(applied.status.success(), "{}", said(&applied));
@@ -239,11 +235,7 @@ fn wherever_the_harness_is_killed_around_a_full_disk_recover_empties_it() {
         image(&cluster, folder.path()),
     );
     fs::write(folder.path().join("full.yaml"), experiment).unwrap();
-    let chaos = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
-        command.args(arguments).current_dir(folder.path());
-        command
-    };
+    let chaos = |arguments: &[&str]| chaos(folder.path(), None, arguments);
     let run = |reports: &str| chaos(&["run", "full.yaml", "--quiet", "--cluster", &format!("kind:{cluster}"), "--reports", reports]);
     // Other tests of this program have namespaces of their own meanwhile.
     let has_namespace = || done(kubectl(&cluster, &["get", "namespaces", "-o", "name"])).contains(name.as_str());
@@ -308,11 +300,7 @@ fn a_node_starts_its_kubelet_again_though_the_harness_is_dead() {
         image(&cluster, folder.path()),
     );
     fs::write(folder.path().join("standing.yaml"), experiment).unwrap();
-    let chaos = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
-        command.args(arguments).current_dir(folder.path());
-        command
-    };
+    let chaos = |arguments: &[&str]| chaos(folder.path(), None, arguments);
     let kept = chaos(&["run", "standing.yaml", "--quiet", "--output", "json", "--cluster", &format!("kind:{cluster}"), "--keep"])
         .output()
         .unwrap();
