@@ -29,8 +29,8 @@ pub(super) struct Planted {
 const LATE_STATEMENTS: u64 = 20;
 /// Under `ack-then-crash`, after how many acknowledgements.
 pub(super) const CRASH_AFTER: u64 = 300;
-/// Under `dirty-read`, how often a transaction's thread looks for reads of others.
-const DIRTY_LOOK: Duration = Duration::from_millis(1);
+/// Under `dirty-read`, how often a transaction's thread looks for reads of others: many times between two statements of a client that is close by.
+const DIRTY_LOOK: Duration = Duration::from_micros(50);
 
 impl Writer {
     pub(super) fn flip(&mut self, job: &mut Job) {
