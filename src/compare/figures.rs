@@ -32,8 +32,10 @@ const DECIDING: [(&str, &str, Sample); 4] = [
     ("connect p50", "run", |report| of_summary(&report.latency.connect, |s| s.p50_ms.0)),
 ];
 
+/// A fault that cut nobody off counts as no time at all; one that was not seen to take effect shows nothing and does not count.
 fn outages(report: &Report) -> Vec<f64> {
-    report.episodes.iter().map(|episode| episode.outage_ms.0).collect()
+    let took_effect = |id: &str| report.faults.iter().any(|fault| fault.id == id && fault.attested == Some(true));
+    report.episodes.iter().filter(|episode| took_effect(&episode.fault_id)).map(|episode| episode.outage_ms.0).collect()
 }
 
 fn of_summary(summary: &Summary, figure: fn(&Summary) -> f64) -> Vec<f64> {

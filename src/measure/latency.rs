@@ -82,15 +82,36 @@ impl Repeats {
             let rank = (sorted.len() * percent).div_ceil(100).max(1);
             Millis::from_ns(sorted.get(rank - 1).copied().unwrap_or(0))
         };
+        // The middle one, or the mean of the middle two, as everywhere.
+        let middle = |n: usize| sorted.get(n).copied().unwrap_or(0);
+        let median_ns = u64::midpoint(middle(sorted.len().saturating_sub(1) / 2), middle(sorted.len() / 2));
         Repeats {
             count: times.len() as u64,
             censored: times.iter().filter(|&&(_, ended)| !ended).count() as u64,
             min_ms: at(0),
-            p50_ms: at(50),
+            p50_ms: Millis::from_ns(median_ns),
             p99_ms: at(99),
             max_ms: at(100),
             p50_interval_ms: None,
         }
+    }
+}
+
+impl Repeats {
+    /// All of it in one line, the number of repeats included. Nothing to tell of none.
+    pub fn describe(&self) -> String {
+        let interval = match self.p50_interval_ms {
+            Some([low, high]) => format!(" (95 % confidence interval {low} to {high})"),
+            None => String::new(),
+        };
+        let open = match self.censored {
+            0 => String::new(),
+            n => format!(", {n} of them did not end"),
+        };
+        format!(
+            "median {}{interval}, shortest {}, p99 {}, longest {} (n = {}{open})",
+            self.p50_ms, self.min_ms, self.p99_ms, self.max_ms, self.count
+        )
     }
 }
 
@@ -475,6 +496,7 @@ mod tests {
         assert_eq!(repeats.min_ms, Millis(1000.0));
         assert_eq!(repeats.p50_ms, Millis(3000.0));
         assert_eq!(repeats.p99_ms, Millis(5000.0));
-        assert_eq!(Repeats::of(&[]).max_ms, Millis(0.0));
+        assert_eq!(Repeats::of(&times[..4]).p50_ms, Millis(2500.0));
+        assert_eq!((Repeats::of(&[]).p50_ms, Repeats::of(&[]).max_ms), (Millis(0.0), Millis(0.0)));
     }
 }

@@ -3,9 +3,9 @@
 //! Each phase ends with a boundary that one source saw. A boundary that was not seen is left out, and its time belongs to the next one that was. The order is that of
 //! time and not a fixed one, because it differs by what is deployed: a Deployment's replacement is created while the old container still runs, and through a Service
 //! nobody connects before the pod is ready; in a fixed order, readiness would get no time and the first connection all of it. What was seen at the same instant stands
-//! in the order of cause, and so does what two watches told the other way round. Each boundary says by how much what it stands for may have happened before it was seen: a watch tells within a round trip what the API server
-//! knows first; what the kubelet knows first is stamped by it to a second, and it may look only once a second; the engine's log names hundredths of a second of a clock
-//! that was compared with ours. Times are cut to microseconds before they are subtracted, so that the sum is exact in the report's milliseconds too.
+//! in the order of cause, and so does what two watches, or a watch and the prober, told the other way round. Each boundary says by how much what it stands for may have
+//! happened before it was seen: a watch tells within a round trip what the API server knows first; what the kubelet knows first is stamped by it to a second, and it may
+//! look only once a second; the engine's log names hundredths of a second of a clock that was compared with ours. Times are cut to microseconds before they are subtracted, so that the sum is exact in the report's milliseconds too.
 
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ const VOLUME_READY: [&str; 4] = ["SuccessfulAttachVolume", "Pulling", "Pulled", 
 /// The lines of the engine's log between which it recovers: the first of any of the first, the last of any of the second.
 const RECOVERY_STARTS: &str = "Starting up database";
 const RECOVERY_ENDS: [&str; 2] = ["Recovery completed for database", "Recovery is complete"];
+/// Clients can get through a new endpoint before our watch tells of it, and commit by then.
+const WATCH_LAG_NS: u64 = 50_000_000;
 /// ERRORLOG tells hundredths of a second.
 const ERRORLOG_GRAIN_NS: u64 = 10_000_000;
 
@@ -160,6 +162,10 @@ impl Facts {
                 facts.take(event, &old);
             } else if event.time_ns > window.end_ns {
                 break;
+            } else if matches!(event.kind, EventKind::Pod { .. } | EventKind::Endpoints { .. }) {
+                if facts.awaits_endpoint() && event.time_ns <= outage.end_ns.saturating_add(WATCH_LAG_NS) {
+                    facts.take(event, &old);
+                }
             } else if let EventKind::EngineLog { container_id, line } = &event.kind {
                 // The log's lines are told late, with their own time.
                 facts.logged(event.time_ns, container_id, line, &old);
@@ -169,11 +175,25 @@ impl Facts {
         facts
     }
 
+    /// Whether clients came through a Service whose new endpoint was not told yet.
+    fn awaits_endpoint(&self) -> bool {
+        self.tcp.is_some() && self.endpoint_removed.is_some() && self.endpoint_added.is_none()
+    }
+
     /// Two watches tell of cause and effect in any order, a few ms apart, and then the effect would be given all the time that its cause took. So a cause is put no later
     /// than its effect, and an effect can have happened no earlier than its cause, nor anything before the fault.
     fn in_order_of_cause(&mut self, fault_ns: u64) {
-        let mut chain =
-            [&mut self.created, &mut self.scheduled, &mut self.volume_ready, &mut self.started, &mut self.ready, &mut self.endpoint_added];
+        let behind_service = self.tcp.zip(self.endpoint_removed).is_some_and(|(tcp, removed)| tcp.at_ns > removed.at_ns);
+        let mut chain = vec![
+            &mut self.created,
+            &mut self.scheduled,
+            &mut self.volume_ready,
+            &mut self.started,
+            &mut self.ready,
+            &mut self.endpoint_added,
+        ];
+        // Where the Service had no endpoint any more, a connection through it needs the new one.
+        chain.extend(behind_service.then_some(&mut self.tcp));
         let mut effect_ns = u64::MAX;
         for seen in chain.iter_mut().rev().filter_map(|seen| seen.as_mut()) {
             if seen.at_ns > effect_ns {

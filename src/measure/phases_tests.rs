@@ -111,6 +111,37 @@ fn the_last_time_a_stage_was_reached_counts_and_what_comes_after_the_commit_does
     assert_eq!(names, [("first-error", 10), ("first-tcp", 490), ("first-login", 100), ("first-commit", 400)]);
 }
 
+/// A connection through the Service needs the new endpoint, whichever of the watch and the prober tells first, and even if all clients are back before the watch.
+#[test]
+fn an_endpoint_that_is_told_after_the_connection_through_it_keeps_its_time() {
+    let told_at = |endpoint_ms| {
+        split_up(vec![
+            (120, endpoints(&[])),
+            (150, told(PodChange::Added, pod("p1", waiting(), false))),
+            (200, told(PodChange::Modified, pod("p1", running(), false))),
+            (1_095, probe(ProbeStage::Tcp)),
+            (1_097, probe(ProbeStage::Login)),
+            (endpoint_ms, told(PodChange::Modified, pod("p1", running(), true))),
+            (endpoint_ms + 1, endpoints(&["p1"])),
+        ])
+    };
+    let begun = [("first-error", 10), ("endpoint-removed", 10), ("new-pod-created", 30), ("container-started", 50)];
+    let told_first =
+        [&begun[..], &[("ready", 892), ("endpoint-added", 1), ("first-tcp", 2), ("first-login", 2), ("first-commit", 3)]].concat();
+    let told_later = [&begun[..], &[("ready", 895), ("first-login", 2), ("first-commit", 3)]].concat();
+    assert_eq!(told_at(1_092), told_first);
+    for later_ms in [1_096, 1_099, 1_110] {
+        assert_eq!(told_at(later_ms), told_later, "told at {later_ms} ms");
+    }
+}
+
+/// Of a process that hangs the kernel accepts connections all the time: that is no way through the new endpoint.
+#[test]
+fn a_connection_before_the_endpoint_was_removed_says_nothing_of_the_new_one() {
+    let names = split_up(vec![(150, probe(ProbeStage::Tcp)), (400, endpoints(&[])), (900, endpoints(&["p0"]))]);
+    assert_eq!(names, [("first-error", 10), ("first-tcp", 40), ("endpoint-removed", 250), ("endpoint-added", 500), ("first-commit", 200)]);
+}
+
 fn log(container: &str, line: &str) -> EventKind {
     EventKind::EngineLog { container_id: container.to_owned(), line: line.to_owned() }
 }

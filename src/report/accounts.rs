@@ -158,7 +158,8 @@ pub(super) fn episodes(events: &[Event], episodes: &[Episode]) -> Vec<EpisodeRep
                 ended: outage.is_none_or(|o| o.ended),
                 seen_by: match outage.map(|o| o.seen_by) {
                     Some(SeenBy::NewConnections) => "new-connections",
-                    _ => "everyone",
+                    Some(SeenBy::Everyone) => "everyone",
+                    None => "nobody",
                 }
                 .to_owned(),
                 first_error_ms: outage.and_then(|o| o.first_error_ns).or(episode.first_error_ns).map(Millis::from_ns),

@@ -22,7 +22,10 @@ pub(super) fn annotations(report: &Report) -> String {
                 let episode = report.episodes.iter().find(|episode| episode.fault_id == fault.id);
                 let end = episode.map_or(injected, |episode| (episode.start_ms.0 + episode.outage_ms.0).max(injected));
                 let target = fault.target.as_ref().map_or("", |target| target.name.as_str());
-                let outage = episode.map_or(String::new(), |episode| format!(", clients cut off for {}", episode.outage_ms));
+                let outage = episode.map_or(String::new(), |episode| match episode.seen_by.as_str() {
+                    "nobody" => ", no client was cut off".to_owned(),
+                    _ => format!(", clients cut off for {}", episode.outage_ms),
+                });
                 Some(json!({
                     "time": wall(injected),
                     "timeEnd": wall(end),

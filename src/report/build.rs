@@ -271,12 +271,12 @@ impl RunBuilder {
         let change = PodChange::Modified;
         self.at(start_ms + 50, pod_event(change, pod(&new, waiting(), false)));
         self.at(start_ms + 400, pod_event(change, pod(&new, running(), false)));
-        for (stage, at) in [(ProbeStage::Tcp, 500), (ProbeStage::Login, 550), (ProbeStage::Commit, 650)] {
+        for (stage, at) in [(ProbeStage::Tcp, 525), (ProbeStage::Login, 575), (ProbeStage::Commit, 650)] {
             let attempt_ns = (start_ms + at - 1) * MS;
             self.at(start_ms + at, EventKind::Probe { stage, attempt_ns });
         }
-        self.at(start_ms + 600, pod_event(change, pod(&new, running(), true)));
-        self.at(start_ms + 620, endpoint(&new));
+        self.at(start_ms + 500, pod_event(change, pod(&new, running(), true)));
+        self.at(start_ms + 520, endpoint(&new));
         let attested = EventKind::FaultAttested {
             fault: fault.clone(),
             attested: true,

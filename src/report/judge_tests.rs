@@ -66,10 +66,10 @@ fn phases_sum_to_the_outage_in_the_report() {
                 "new-pod-created",
                 "scheduled",
                 "container-started",
-                "first-tcp",
-                "first-login",
                 "ready",
                 "endpoint-added",
+                "first-tcp",
+                "first-login",
                 "first-commit"
             ]
         );

@@ -2,6 +2,7 @@
 //!
 //! The file holds a failure or an error exactly when the run is not a pass: what the experiment does not expect is skipped, with its finding as the message.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::model::{Outcome, Verdict};
@@ -40,17 +41,22 @@ pub(super) fn junit(report: &Report) -> String {
     junit_of([report])
 }
 
-/// Renders several reports as one JUnit file, a suite each.
+/// Renders several reports as one JUnit file, a suite each: an experiment's repeats are numbered from the second on.
 pub fn junit_of<'a>(reports: impl IntoIterator<Item = &'a Report>) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    let mut runs: BTreeMap<&str, u32> = BTreeMap::new();
     for report in reports {
-        suite(&mut xml, report);
+        let runs = runs.entry(&report.run.experiment).or_default();
+        *runs += 1;
+        // Of testcases with one name CI systems keep only one, so each repeat has its own.
+        let name = if *runs == 1 { report.run.experiment.clone() } else { format!("{} #{runs}", report.run.experiment) };
+        suite(&mut xml, report, &name);
     }
     xml.push_str("</testsuites>\n");
     xml
 }
 
-fn suite(xml: &mut String, report: &Report) {
+fn suite(xml: &mut String, report: &Report, name: &str) {
     let mut cases = vec![Case {
         class: "run",
         name: "verdict",
@@ -82,12 +88,12 @@ fn suite(xml: &mut String, report: &Report) {
             text: check.evidence.join("\n"),
         });
     }
-    render(xml, report, &cases);
+    render(xml, report, name, &cases);
 }
 
-fn render(xml: &mut String, report: &Report, cases: &[Case<'_>]) {
+fn render(xml: &mut String, report: &Report, name: &str, cases: &[Case<'_>]) {
     let count = |wanted: fn(&Ending) -> bool| cases.iter().filter(|c| wanted(&c.ending)).count();
-    let suite = escape(&report.run.experiment);
+    let suite = escape(name);
     // Writing to a string does not fail.
     let _ = writeln!(
         xml,

@@ -59,6 +59,9 @@ pub(super) fn markdown(report: &Report) -> String {
         line(format!("| {} | {more}{} | {} | {longest} |", cell(&episode.fault_id), episode.outage_ms, episode.errors));
     }
     line(String::new());
+    if report.latency.reconnect.count > 0 {
+        line(format!("- outages: {}", report.latency.reconnect.describe()));
+    }
     if let Some(availability) = &report.availability {
         line(format!("- {}", availability.describe()));
     }

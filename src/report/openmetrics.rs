@@ -1,4 +1,5 @@
-//! The figures of a run as OpenMetrics text (OpenMetrics 1.0.0), without time stamps, so that node_exporter's textfile collector and the push gateway take it too.
+//! The figures of a run as OpenMetrics text (OpenMetrics 1.0.0), without time stamps and with no type that the older Prometheus text format lacks, so that
+//! node_exporter's textfile collector and the push gateway take it too.
 
 use std::fmt::Write;
 
@@ -30,7 +31,7 @@ impl Exposition {
         let _ = writeln!(self.text, "}} {value}");
     }
 
-    /// A state set: 1 for the state that holds.
+    /// 1 for the state that holds, 0 for the others.
     fn states(&mut self, name: &str, labels: &[(&str, &str)], states: &[&str], now: &str) {
         for state in states {
             let labels: Vec<(&str, &str)> = labels.iter().copied().chain([(name, *state)]).collect();
@@ -60,7 +61,7 @@ pub(super) fn openmetrics(report: &Report) -> String {
 
 fn run(out: &mut Exposition, report: &Report) {
     let run = &report.run;
-    out.family("chaos_run", "info", "", "Who, what, where.");
+    out.family("chaos_run_info", "gauge", "", "Who, what, where.");
     let labels = [
         ("run", run.id.as_str()),
         ("experiment_hash", run.experiment_hash.as_str()),
@@ -72,7 +73,7 @@ fn run(out: &mut Exposition, report: &Report) {
     out.sample("chaos_run_info", &labels, 1);
     out.family("chaos_run_duration_seconds", "gauge", "seconds", "From the start to the last event.");
     out.sample("chaos_run_duration_seconds", &[], seconds(run.duration_ms));
-    out.family("chaos_verdict", "stateset", "", "The verdict of the run.");
+    out.family("chaos_verdict", "gauge", "", "The verdict of the run.");
     let now = match report.verdict {
         Outcome::Pass => "pass",
         Outcome::Fail => "fail",
@@ -92,12 +93,12 @@ fn verdict_word(verdict: Verdict) -> &'static str {
 const VERDICTS: [&str; 3] = ["valid", "unknown", "invalid"];
 
 fn findings(out: &mut Exposition, report: &Report) {
-    out.family("chaos_claim", "stateset", "", "The verdict on each clause of the promise.");
+    out.family("chaos_claim", "gauge", "", "The verdict on each clause of the promise.");
     for claim in &report.claims {
         let expected = if claim.expected { "true" } else { "false" };
         out.states("chaos_claim", &[("claim", claim.id.id()), ("expected", expected)], &VERDICTS, verdict_word(claim.verdict));
     }
-    out.family("chaos_check", "stateset", "", "The verdict of each check.");
+    out.family("chaos_check", "gauge", "", "The verdict of each check.");
     for check in &report.checks {
         out.states("chaos_check", &[("check", &check.name)], &VERDICTS, verdict_word(check.verdict));
     }
@@ -197,6 +198,8 @@ mod tests {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 family = rest.split(' ').next().expect("a name");
                 assert!(families.insert(family), "{family} stands twice");
+                // What expfmt's TextParser knows, which node_exporter reads with: any other type costs the whole file.
+                assert!(["counter", "gauge", "summary", "histogram", "untyped"].iter().any(|kind| line.ends_with(kind)), "{line}");
             } else if !line.starts_with('#') {
                 assert!(line.starts_with(family), "{line} stands under {family}");
                 assert!(line.contains("experiment=\"a \\\"name\\\"\\\\\""), "{line}");

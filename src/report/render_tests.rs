@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::build::{MS, RunBuilder, pod, running};
-use super::junit::junit;
+use super::junit::{junit, junit_of};
 use super::markdown::markdown;
 use super::{Live, Report, terminal};
 use crate::model::{Claim, Event, EventKind, EventSink, F, LeakItem, Outcome, PodChange, Provider, Verdict};
@@ -29,13 +29,13 @@ Claims
   not exercised and not expected: HA-1, HA-4
 
 Outages as clients saw them
-  pod-kill-1     650 ms  eonsccccccccccccccccccccccccccccccttttttttllllrrrrra===
-  pod-kill-2     650 ms  eonsccccccccccccccccccccccccccccccttttttttllllrrrrra===
+  pod-kill-1     650 ms  eonsccccccccccccccccccccccccccccccrrrrrrrraalllll======
+  pod-kill-2     650 ms  eonsccccccccccccccccccccccccccccccrrrrrrrraalllll======
   e until the first error 10.0 ms, x endpoint removed 5.00 ms, o old container
     gone 9.00 ms, n new pod created 15.0 ms, s scheduled 10.0 ms, c container
-    started 350 ms, t first TCP 100 ms, l first login 50.0 ms, r ready 50.0 ms,
-    a endpoint added 20.0 ms, = first commit 31.0 ms (medians)
-  median 650 ms, p99 650 ms, longest 650 ms (n = 2)
+    started 350 ms, t first TCP 5.00 ms, l first login 50.0 ms, r ready 100 ms,
+    a endpoint added 20.0 ms, = first commit 76.0 ms (medians)
+  median 650 ms, shortest 650 ms, p99 650 ms, longest 650 ms (n = 2)
 
 Checks
   ledger         valid    1086 attempted = 1072 acknowledged + 14 failed + 0
@@ -164,6 +164,17 @@ fn junit_has_one_case_for_each_claim_and_check_with_stable_ids() {
     ];
     assert_eq!(names, expected);
     assert!(xml.contains("tests=\"11\" failures=\"4\" errors=\"0\" skipped=\"2\""), "{xml}");
+}
+
+#[test]
+fn repeats_of_an_experiment_are_testcases_of_their_own() {
+    let (report, mut other) = (failing(), RunBuilder::passing().judge());
+    other.run.experiment = "other".to_owned();
+    let xml = junit_of([&report, &other, &report]);
+    let cases: Vec<&str> = xml.lines().filter_map(|line| line.trim().strip_prefix("<testcase ")?.split('>').next()).collect();
+    assert_eq!(cases.len(), 33);
+    assert_eq!(cases.iter().collect::<std::collections::BTreeSet<_>>().len(), 33, "{xml}");
+    assert!(xml.contains("<testsuite name=\"pod-kill #2\"") && xml.contains("classname=\"pod-kill #2.claims\""), "{xml}");
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn episode() -> Value {
             ("startMs", millis("The last acknowledgement before it; without an outage, the fault's start.")),
             ("outageMs", millis("How long; 0 where no client saw an error.")),
             ("ended", switch("False where it had not ended when the window closed, so that it is longer than told.")),
-            ("seenBy", word("Whose commits show it.", &["everyone", "new-connections"])),
+            ("seenBy", word("Whose commits show it.", &["everyone", "new-connections", "nobody"])),
             ("firstErrorMs", or_null(millis("The first error in the outage, else in the fault's window."))),
             ("lastErrorMs", or_null(millis("The last error that belongs to the fault."))),
             ("firstCommitMs", or_null(millis("The commit that ended it."))),

@@ -154,15 +154,7 @@ fn outages(page: &mut Page, report: &Report) {
     legend(page, report);
     let reconnect = &report.latency.reconnect;
     if reconnect.count > 0 {
-        let open = match reconnect.censored {
-            0 => String::new(),
-            n => format!(", {n} of them did not end"),
-        };
-        page.text(
-            &format!("median {}, p99 {}, longest {} (n = {}{open})", reconnect.p50_ms, reconnect.p99_ms, reconnect.max_ms, reconnect.count),
-            2,
-            4,
-        );
+        page.text(&reconnect.describe(), 2, 4);
     }
     ways_back(page, report);
     if report.episodes.iter().any(|e| e.seen_by == "new-connections") {
@@ -246,8 +238,7 @@ fn legend(page: &mut Page, report: &Report) {
             continue;
         }
         times.sort_by(f64::total_cmp);
-        let median = Millis(times[(times.len() - 1) / 2]);
-        words.push(format!("{letter} {title} {median}"));
+        words.push(format!("{letter} {title} {}", Millis(median(&times))));
     }
     if !words.is_empty() {
         page.text(&format!("{} (medians)", words.join(", ")), 2, 4);
