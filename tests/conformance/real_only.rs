@@ -215,6 +215,26 @@ impl Drop for SmallVolume<'_> {
     }
 }
 
+/// The one experiment that the table of `experiments.rs` leaves out.
+#[test]
+fn a_full_disk_costs_no_acknowledged_commit() {
+    let Some(cluster) = kind() else { return };
+    let _alone = alone_blocking();
+    let folder = tempfile::tempdir().unwrap();
+    let volume = SmallVolume::new(&cluster);
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/disk-full.yaml")).unwrap();
+    let (class, image) = (format!("class: {} }}", volume.name), format!("image: {}\n  engine: tds-sqlite", image(&cluster, folder.path())));
+    let text = text.replacen("class: small }", &class, 1).replacen("engine: tds-sqlite", &image, 1);
+    assert!(text.contains(&class) && text.contains(&image), "{text}");
+    fs::write(folder.path().join("full.yaml"), text).unwrap();
+    let output = chaos(folder.path(), None, &["run", "full.yaml", "--quiet", "--cluster", &format!("kind:{cluster}")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&fs::read(folder.path().join("reports/latest/report.json")).unwrap()).unwrap();
+    assert_eq!(report["faults"][0]["attested"], true, "{}", report["faults"]);
+    // Commits were refused while there was no room, which is what the fault is for.
+    assert!(report["episodes"][0]["outageMs"].as_f64().unwrap() > 10_000.0, "{}", report["episodes"]);
+}
+
 /// The sweep of `tests/every_fault/recover.rs` for the one fault that the sandbox cannot make: its volumes have no size. What it leaves is a file on the
 /// volume, not an object, and that is what must be gone.
 #[test]
