@@ -139,6 +139,52 @@ fn a_plan_says_what_the_cluster_will_refuse() {
 }
 
 #[test]
+fn a_name_of_a_cluster_is_never_a_path() {
+    let folder = folder_with(&[("precious", "mine")]);
+    let path = folder.path().display().to_string();
+    for name in
+        [format!("sandbox:{path}"), "sandbox:..".to_owned(), "sandbox:../precious".to_owned(), "kind:a/b".to_owned(), "k3d:".to_owned()]
+    {
+        for verb in ["up", "down"] {
+            let output = chaos(folder.path(), &["cluster", verb, &name]);
+            assert_eq!(output.status.code(), Some(64), "{verb} {name}: {}{}", out(&output), err(&output));
+        }
+        assert_eq!(names(folder.path()), ["precious"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_or_recovered_is_told() {
+    let folder = folder_with(&[("good.yaml", GOOD)]);
+    for keep in ["--keep", "--keep-on-failure"] {
+        let output = chaos(folder.path(), &["run", "good.yaml", keep]);
+        assert_eq!(output.status.code(), Some(64), "{keep}");
+        assert!(err(&output).contains("chaos cluster up sandbox:NAME"), "{keep}: {}", err(&output));
+    }
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    for (reports, code, said) in [
+        (&[][..], 0, "there is no folder reports"),
+        (&["--reports", "empty"], 0, "there is no run under empty"),
+        (&["--reports", "nosuch"], 64, "nosuch is not a folder"),
+        (&["--reports", "good.yaml"], 64, "good.yaml is not a folder"),
+    ] {
+        let output = chaos(folder.path(), &[&["recover"], reports].concat());
+        assert_eq!(output.status.code(), Some(code), "{reports:?}");
+        assert!(out(&output).contains(said) || err(&output).contains(said), "{reports:?}: {}{}", out(&output), err(&output));
+    }
+    assert_eq!(names(folder.path()), ["empty", "good.yaml"]);
+}
+
+#[test]
+fn a_plan_tells_of_the_cluster_that_a_run_would_make() {
+    let folder = folder_with(&[("good.yaml", GOOD)]);
+    for (cluster, makes) in [("kind:mine", true), ("sandbox", false)] {
+        let output = chaos(folder.path(), &["plan", "good.yaml", "--cluster", cluster]);
+        assert_eq!((output.status.code(), out(&output).contains("makes the whole cluster")), (Some(0), makes), "{}", out(&output));
+    }
+}
+
+#[test]
 fn every_fault_has_an_experiment_and_every_experiment_is_valid_and_listed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
     let files: Vec<String> = names(&folder).into_iter().filter(|name| name.ends_with(".yaml")).collect();

@@ -85,7 +85,7 @@ enum Command {
     Export(export::Export),
     /// Undo what a killed harness left in a cluster.
     Recover(recover::Recover),
-    /// Start, end and show a standing sandbox, to point kubectl at.
+    /// Start, end and show a cluster that stands: a sandbox to point kubectl at, or one of kind or k3d.
     Cluster(cluster::Cluster),
     /// List faults, workloads, checkers and engines, each with its reach.
     List(list::List),

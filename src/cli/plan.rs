@@ -36,6 +36,9 @@ impl PlanArgs {
             let refused = fault::refusals(plan.faults.iter().map(|fault| (fault.id.as_str(), &fault.spec)), provider.capabilities());
             outline.cautions.splice(0..0, refused.into_iter().map(|why| format!("the run will be refused: {why}")));
         }
+        if let Some(cluster @ (ClusterRef::Kind(_) | ClusterRef::K3d(_))) = &plan.cluster {
+            outline.cautions.push(format!("{cluster}: where it does not stand, the run makes the whole cluster and deletes it in the end"));
+        }
         match self.output {
             Output::Text => write!(streams.out, "{outline}")?,
             Output::Json => write_json(streams, &outline)?,

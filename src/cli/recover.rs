@@ -1,7 +1,8 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::fault::journal;
 use crate::run::{self, Recovery};
 
 use super::run::REPORTS;
@@ -21,10 +22,24 @@ impl Recover {
     }
 
     async fn run(self, streams: &mut Streams<'_>) -> CommandResult {
+        if !self.reports.is_dir() {
+            let place = self.reports.display();
+            // Without a run nobody has made the folder that runs make; another one is mistyped.
+            if self.reports.exists() || self.reports != Path::new(REPORTS) {
+                return Err(Failure::new(Exit::Usage, format!("{place} is not a folder, expected that of the runs")));
+            }
+            writeln!(streams.out, "nothing to recover: there is no folder {place} here")?;
+            return Ok(Exit::Pass);
+        }
         let recoveries = run::recover(&self.reports).await.map_err(|error| Failure::unavailable(run::with_causes(&error)))?;
         let mut exit = Exit::Pass;
         if recoveries.is_empty() {
-            writeln!(streams.out, "nothing to recover: every run under {} is closed", self.reports.display())?;
+            let place = self.reports.display();
+            match journal::find(&self.reports)?.len() {
+                0 => writeln!(streams.out, "nothing to recover: there is no run under {place}")?,
+                1 => writeln!(streams.out, "nothing to recover: the one run under {place} is closed")?,
+                runs => writeln!(streams.out, "nothing to recover: all {runs} runs under {place} are closed")?,
+            }
         }
         for recovery in recoveries {
             match recovery {

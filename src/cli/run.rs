@@ -77,6 +77,16 @@ impl Run {
         if let Err(failure) = self.meant.check(plans.iter().filter_map(|plan| plan.cluster.as_ref())) {
             return Job::Done(Err(failure));
         }
+        let ends_with_run = |plan: &&Plan| matches!(plan.cluster, None | Some(ClusterRef::Sandbox(None)));
+        if (self.keep || self.keep_on_failure)
+            && let Some(plan) = plans.iter().find(ends_with_run)
+        {
+            let message = format!(
+                "{}: the sandbox of a run ends with it, so nothing of it can be kept; use one that stands:\n  chaos cluster up sandbox:NAME, and --cluster sandbox:NAME",
+                plan.name
+            );
+            return Job::Done(Err(Failure::new(Exit::Usage, message)));
+        }
         Job::Later(Box::pin(self.run(plans, streams)))
     }
 

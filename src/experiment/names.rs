@@ -206,19 +206,25 @@ impl FromStr for ClusterRef {
             None => (text, None),
             Some((kind, name)) => (kind, Some(name.to_owned())),
         };
-        // Names of clusters and contexts end up as arguments of other programs.
-        let wrong = name.as_deref().is_some_and(|name| {
-            name.is_empty() || name.len() > 253 || name.starts_with('-') || name.contains(|c: char| c.is_whitespace() || c.is_control())
-        });
+        let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+        // Names end up as arguments of other programs, those of clusters also as names of folders and containers; a context may be called anything.
+        let is_context = |name: &str| {
+            !(name.is_empty() || name.len() > 253 || name.starts_with('-') || name.contains(|c: char| c.is_whitespace() || c.is_control()))
+        };
+        let is_cluster = |name: &str| {
+            name.len() <= 63
+                && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+        };
         match (kind, name) {
-            ("sandbox", name) if !wrong => Ok(ClusterRef::Sandbox(name)),
-            ("kind", name) if !wrong => Ok(ClusterRef::Kind(name)),
-            ("k3d", name) if !wrong => Ok(ClusterRef::K3d(name)),
-            ("context", Some(name)) if !wrong => Ok(ClusterRef::Context(name)),
-            _ => Err(format!(
-                "unknown cluster `{}`, expected sandbox, kind[:NAME], k3d[:NAME] or context:NAME",
-                text.chars().take(60).flat_map(char::escape_debug).collect::<String>()
+            ("context", Some(name)) if is_context(&name) => Ok(ClusterRef::Context(name)),
+            ("sandbox" | "kind" | "k3d", Some(name)) if !is_cluster(&name) => Err(format!(
+                "cluster `{shown}` has no name, expected 63 letters, digits, `.`, `_` or `-` at the most, the first a letter or a digit"
             )),
+            ("sandbox", name) => Ok(ClusterRef::Sandbox(name)),
+            ("kind", name) => Ok(ClusterRef::Kind(name)),
+            ("k3d", name) => Ok(ClusterRef::K3d(name)),
+            _ => Err(format!("unknown cluster `{shown}`, expected sandbox[:NAME], kind[:NAME], k3d[:NAME] or context:NAME")),
         }
     }
 }
