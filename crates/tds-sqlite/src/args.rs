@@ -120,6 +120,7 @@ async fn run(args: Args, password: String, log: Log) -> ExitCode {
             _ = int.recv() => break,
             e = server.fatal() => {
                 log.error("Server", 9001, 21, 4, &format!("The log for the database is not available: {e}. The server ends, because nothing can be acknowledged any more."));
+                server.give_up().await;
                 return ExitCode::FAILURE;
             }
         }

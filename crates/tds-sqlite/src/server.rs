@@ -110,6 +110,8 @@ pub struct Shared {
     /// Error log.
     pub log: Log,
     transactions: AtomicU64,
+    /// Sessions answer what they have been asked, and end.
+    pub ending: CancellationToken,
     /// Held while a database is created or dropped.
     pub databases_lock: Arc<tokio::sync::Mutex<()>>,
 }
@@ -280,6 +282,7 @@ impl Server {
             idle_transaction: config.idle_transaction,
             log: log.clone(),
             transactions: AtomicU64::new(1),
+            ending: CancellationToken::new(),
             databases_lock: Arc::default(),
         });
         log.line("Server", &format!("Server is listening on [ {} <ipv4> {}] accept sockets 1.", addr.ip(), addr.port()));
@@ -294,12 +297,18 @@ impl Server {
         self.addr
     }
 
-    /// Resolves when the storage failed in a way after which nothing may be acknowledged any more; the process must then end at once.
+    /// Resolves when the storage failed in a way after which nothing may be acknowledged any more; [`Self::give_up`] must follow, and the process end.
     pub async fn fatal(&mut self) -> String {
         match self.fatal.recv().await {
             Some(e) => e,
             None => std::future::pending().await,
         }
+    }
+
+    /// After [`Self::fatal`]: lets sessions answer what they have been asked, for a second at most. Nothing is committed or closed.
+    pub async fn give_up(self) {
+        self.shared.ending.cancel();
+        let _ = tokio::time::timeout(ANSWER_TIME, self.accepting).await;
     }
 
     /// Stops accepting, ends sessions (open transactions roll back), checkpoints and closes every database.
@@ -316,6 +325,8 @@ impl Server {
     }
 }
 
+/// How long answers may take once the storage has failed.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (no descriptors left), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -324,6 +335,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
+            () = shared.ending.cancelled() => {
+                drop(listener);
+                while sessions.join_next().await.is_some() {}
+                return;
+            }
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
             conn = listener.accept() => match conn {
                 Ok((tcp, _)) if sessions.len() < shared.connections_max => {

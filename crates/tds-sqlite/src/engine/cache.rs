@@ -21,13 +21,14 @@
 //! 4. Frames that a rollback left in the live log, or an older generation, are never copied: only a commit's last frame carries the size of the database,
 //!    frames of another generation carry another salt, and what lies behind the last commit is not read.
 //! 5. Nobody learns of a commit before its sync: it is acknowledged after `sync`, and readers, who could see it in the live files before, wait at the
-//!    [`Gate`]. A sync that fails leaves the gate shut and ends the process.
+//!    [`Gate`]. A sync that fails leaves the gate shut and ends the process;
+//!    who waited for it learns of the error, which is a full disk (1105) only where the commit is not among what was kept.
 //!
 //! What it is not: the kept files are in the kernel's page cache and the disk's own, which outlive the process. A sync that the kernel or the disk does not
 //! carry out is not found.
 
 use crate::error::SqlError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
@@ -114,7 +115,11 @@ fn checkpoint(database: &Path) -> io::Result<()> {
     match run() {
         Ok(0) => Ok(()),
         Ok(_) => Err(io::Error::other(format!("{} is used by another process", database.display()))),
-        Err(e) => Err(io::Error::other(format!("cannot checkpoint {}: {e}", database.display()))),
+        Err(e) => {
+            let full = e.sqlite_error_code() == Some(ErrorCode::DiskFull);
+            let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+            Err(io::Error::new(kind, format!("cannot checkpoint {}: {e}", database.display())))
+        }
     }
 }
 
@@ -142,7 +147,7 @@ impl VolatileCache {
     /// Makes everything that is committed outlive the process. Blocks.
     ///
     /// # Errors
-    /// I/O. The live files then hold what the kept ones may not, and the process must end.
+    /// I/O. The live files then hold what the kept ones may not, and the process must end. After [`io::ErrorKind::StorageFull`] the kept ones do not hold it.
     pub fn sync(&mut self) -> io::Result<()> {
         self.skipped = 0;
         let mut live = match File::open(&self.live_log) {
@@ -176,7 +181,8 @@ impl VolatileCache {
         };
         live.seek(SeekFrom::Start(from))?;
         io::copy(&mut io::Read::take(live, end - from), &mut log.file)?;
-        log.file.sync_data()?;
+        // A copy that failed lacks the frame that ends the commit. All of it is there now, and may stay whatever the error of the sync.
+        log.file.sync_data().map_err(io::Error::other)?;
         log.len = end;
         Ok(())
     }

@@ -355,8 +355,17 @@ pub fn cancelled() -> SqlError {
     SqlError::new(3617, "The request was cancelled by the client.").class(15)
 }
 
+fn full() -> SqlError {
+    SqlError::new(1105, "Could not allocate space for object in database because the 'PRIMARY' filegroup is full due to lack of storage space or database files reaching the maximum allowed size.")
+        .class(17)
+        .state(2)
+}
+
 /// The error of an I/O operation that is not SQLite's.
 pub fn storage_io(e: &std::io::Error) -> SqlError {
+    if e.kind() == std::io::ErrorKind::StorageFull {
+        return full();
+    }
     SqlError::new(823, format!("The operating system returned error {e} to SQL Server during an I/O operation.")).class(24).state(2)
 }
 
@@ -372,12 +381,12 @@ pub fn storage_error(e: &Error) -> SqlError {
     }
     match e.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => cancelled(),
-        Some(ErrorCode::DiskFull) => {
-            SqlError::new(1105, "Could not allocate space for object in database because the 'PRIMARY' filegroup is full due to lack of storage space or database files reaching the maximum allowed size.")
-                .class(17)
+        Some(ErrorCode::DiskFull) => full(),
+        Some(ErrorCode::SystemIoFailure) => {
+            SqlError::new(823, format!("The operating system returned error {text} to SQL Server during an I/O operation."))
+                .class(24)
                 .state(2)
         }
-        Some(ErrorCode::SystemIoFailure) => SqlError::new(823, format!("The operating system returned error {text} to SQL Server during an I/O operation.")).class(24).state(2),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             SqlError::new(824, format!("SQL Server detected a logical consistency-based I/O error: {text}.")).class(24).state(2)
         }

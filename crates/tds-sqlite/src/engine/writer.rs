@@ -157,7 +157,7 @@ impl Writer {
     /// Commits the open transaction so that it outlives the process.
     ///
     /// # Errors
-    /// 1105: there is no space, and it was rolled back. After any other failure the writer is broken and nobody is left to be answered.
+    /// 1105: there was no space, and the transaction will not be found. After any other the transaction may be found, and the writer is broken.
     fn make_durable(&mut self, schema: bool) -> SqlResult<()> {
         self.open = false;
         let gate = self.set.cache.as_ref().map(VolatileCache::gate);
@@ -198,11 +198,11 @@ impl Writer {
         let _ = self.conn.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
-    /// Whether a commit took place is unknown: nobody is answered, and the process ends.
+    /// Nothing can be committed any more, and the process ends once those who wait have been answered.
     fn fail(&mut self, e: &SqlError) {
         self.broken = true;
-        self.waiting.clear();
-        let _ = self.set.fatal.blocking_send(e.to_string());
+        // Where it is full, another writer has failed before this one.
+        let _ = self.set.fatal.try_send(e.to_string());
     }
 
     fn group(&mut self, first: Auto) {
@@ -372,9 +372,7 @@ impl Writer {
         if !self.set.acknowledges_early()
             && let Err(e) = self.make_durable(catalog.is_some())
         {
-            if !self.broken {
-                let _ = reply.send(Err(e));
-            }
+            let _ = reply.send(Err(e));
             return;
         }
         if let (Some(c), Ok(mut slot)) = (catalog, self.set.catalog.write()) {

@@ -182,17 +182,26 @@ const PREPARED_MAX: usize = 10_000;
 impl Session {
     /// Serves requests until the client goes away.
     async fn requests(&mut self, r: &mut Reader<ReadHalf<Stream>>) -> io::Result<()> {
+        let ending = self.shared.ending.clone().cancelled_owned();
+        tokio::pin!(ending);
         loop {
-            let message = if self.holds() {
-                let Ok(message) = tokio::time::timeout(self.shared.idle_transaction, r.message()).await else {
-                    self.lose().await;
-                    continue;
-                };
-                message?
-            } else {
-                r.message().await?
+            let idle = self.holds().then_some(self.shared.idle_transaction);
+            let next = async {
+                match idle {
+                    Some(idle) => tokio::time::timeout(idle, r.message()).await.ok(),
+                    None => Some(r.message().await),
+                }
             };
-            let Some(m) = message else { return Ok(()) };
+            let message = tokio::select! {
+                biased;
+                message = next => message,
+                () = &mut ending => return Ok(()),
+            };
+            let Some(message) = message else {
+                self.lose().await;
+                continue;
+            };
+            let Some(m) = message? else { return Ok(()) };
             match m.kind {
                 kind::ATTENTION => {
                     token::put_done(&mut self.out.w.buf, token::DONE, done::ATTENTION, 0, 0);

@@ -6,6 +6,7 @@ mod basics;
 mod deadlock;
 mod drivers;
 mod errors;
+mod full_disk;
 mod language;
 mod locking;
 mod process;

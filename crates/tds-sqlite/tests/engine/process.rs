@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tiberius::EncryptionLevel::NotSupported;
 
-struct Engine {
+pub struct Engine {
     child: Child,
-    port: u16,
+    pub port: u16,
     rest: std::thread::JoinHandle<Vec<String>>,
 }
 
@@ -22,21 +22,21 @@ impl Drop for Engine {
     }
 }
 
-fn command(dir: &Path, args: &[&str]) -> Command {
+pub fn command(dir: &Path, args: &[&str]) -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_tds-sqlite"));
-    c.args(["--listen", "127.0.0.1:0", "--data"])
-        .arg(dir)
-        .args(args)
-        .env("MSSQL_SA_PASSWORD", PASSWORD)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+    c.args(["--listen", "127.0.0.1:0", "--data"]).arg(dir).args(args).env("MSSQL_SA_PASSWORD", PASSWORD);
     c
 }
 
 impl Engine {
     /// Starts one and waits for the log line that says so.
-    fn start(dir: &Path, args: &[&str]) -> Self {
-        let mut child = command(dir, args).spawn().unwrap();
+    pub fn start(dir: &Path, args: &[&str]) -> Self {
+        Self::spawn(command(dir, args))
+    }
+
+    /// The same of a program that becomes one.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut port = 0;
         let mut seen = Vec::new();
@@ -59,12 +59,12 @@ impl Engine {
         Self { child, port, rest }
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
     /// Waits for the end of the process. One that does not end is a failure and not a test that hangs.
-    fn exit(mut self) -> (Option<i32>, Vec<String>) {
+    pub fn exit(mut self) -> (Option<i32>, Vec<String>) {
         let start = Instant::now();
         let code = loop {
             match self.child.try_wait().unwrap() {
@@ -140,13 +140,13 @@ fn kills(usual: i64) -> i64 {
     std::env::var("CHAOS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-async fn found(port: u16) -> BTreeSet<i64> {
+pub async fn found(port: u16) -> BTreeSet<i64> {
     let mut c = connect(port, "chaos", NotSupported).await.unwrap();
     let rows = run(&mut c, "SELECT id FROM t").await.unwrap().remove(0);
     rows.iter().map(|r| r.get::<i64, _>(0).unwrap()).collect()
 }
 
-async fn prepare(port: u16) {
+pub async fn prepare(port: u16) {
     let mut c = connect(port, "", NotSupported).await.unwrap();
     run(&mut c, "CREATE DATABASE chaos").await.unwrap();
     run(&mut c, "USE chaos CREATE TABLE t (id BIGINT PRIMARY KEY, s NVARCHAR(MAX))").await.unwrap();
