@@ -56,28 +56,13 @@ impl SqlError {
     pub fn ends_batch(&self) -> bool {
         self.thrown
             || self.class >= 19
-            || matches!(
-                self.number,
-                102 | 105
-                    | 156
-                    | 137
-                    | 134
-                    | 207
-                    | 208
-                    | 209
-                    | 241
-                    | 242
-                    | 245
-                    | 911
-                    | 1205
-                    | 3960
-                    | 3930
-                    | 3998
-                    | 8114
-                    | 8169
-                    | 40510
-                    | 201
-            )
+            || self.is_of_compiling()
+            || matches!(self.number, 241 | 242 | 245 | 911 | 1205 | 3960 | 3930 | 3998 | 8114 | 8169 | 40510 | 201)
+    }
+
+    /// Whether this error ends dynamic SQL that nothing guards, and not what executes it.
+    pub fn is_of_compiling(&self) -> bool {
+        !self.thrown && matches!(self.number, 102 | 105 | 134 | 137 | 156 | 207 | 208 | 209)
     }
 
     /// Whether this error rolls the transaction back even with XACT_ABORT OFF.

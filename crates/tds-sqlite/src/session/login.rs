@@ -183,6 +183,7 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
             prepared: HashMap::new(),
             next_handle: 0,
             depth: 0,
+            guarded: false,
             now: shared.store.now(),
         }));
     }

@@ -167,6 +167,8 @@ pub struct Session {
     prepared: HashMap<i32, Prepared>,
     next_handle: i32,
     depth: usize,
+    /// A TRY is open, in the program that runs or in one around it.
+    guarded: bool,
     now: i64,
 }
 
@@ -292,7 +294,7 @@ impl Session {
         self.out.in_proc = false;
         let program = self.shared.programs.get(&text, "")?.program;
         let mut vars = HashMap::new();
-        self.run(&program, &mut vars).await;
+        self.run(&program, &mut vars).await?;
         if self.tran.doomed {
             self.rollback_all().await?;
             return Err(SqlError::new(

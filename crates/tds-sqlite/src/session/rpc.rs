@@ -199,7 +199,7 @@ impl Session {
             })
             .collect();
         let mut vars = bind(&p.params, given)?;
-        self.run(&Arc::clone(&p.program), &mut vars).await;
+        self.run(&Arc::clone(&p.program), &mut vars).await?;
         self.out.release(true);
         token::put_return_status(&mut self.out.w.buf, 0);
         for (ordinal, name) in outputs {

@@ -27,16 +27,16 @@ pub(super) enum Flow {
 }
 
 impl Session {
-    /// Runs a program; errors that nothing caught have been reported. True when the batch ended early because of one.
-    pub(super) async fn run(&mut self, program: &Arc<Program>, vars: &mut Vars) -> bool {
+    /// Runs a program. What nothing in it catches has been reported, except in dynamic SQL for what is the program's around it: that is returned.
+    pub(super) async fn run(&mut self, program: &Arc<Program>, vars: &mut Vars) -> SqlResult<()> {
         let mut at = 0;
         let mut tries: Vec<usize> = Vec::new();
         let caught_before = self.caught.len();
-        let mut ended = false;
+        let guarded_before = self.guarded;
+        let mut result = Ok(());
         let mut steps = 0u32;
         while let Some(op) = program.ops.get(at) {
             if self.cancel.is_set() {
-                ended = true;
                 break;
             }
             // A loop that never waits must not keep the thread from other sessions.
@@ -45,7 +45,8 @@ impl Session {
                 tokio::task::yield_now().await;
             }
             at += 1;
-            let result = match op {
+            self.guarded = guarded_before || !tries.is_empty();
+            let did = match op {
                 Op::Jump(to) => {
                     at = *to;
                     continue;
@@ -73,25 +74,28 @@ impl Session {
                 },
                 Op::Do(line, kind, slot) => self.step(program, vars, kind, slot).await.map_err(|e| e.at(*line)),
             };
-            match result {
+            match did {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Return) => break,
-                Err(e) => {
-                    if self.failed(e, tries.pop(), &mut at).await {
-                        ended = true;
+                Err(e) => match self.failed(e, tries.pop(), guarded_before, &mut at).await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(e) => {
+                        result = Err(e);
                         break;
                     }
-                }
+                },
             }
         }
         self.caught.truncate(caught_before);
-        ended
+        self.guarded = guarded_before;
+        result
     }
 
-    /// Deals with an error; true when the batch is over.
-    async fn failed(&mut self, e: SqlError, handler: Option<usize>, at: &mut usize) -> bool {
+    /// Deals with an error; true when the batch is over, and the error itself when the program around this one is to deal with it.
+    async fn failed(&mut self, e: SqlError, handler: Option<usize>, guarded: bool, at: &mut usize) -> SqlResult<bool> {
         if self.cancel.is_set() {
-            return true;
+            return Ok(true);
         }
         let raised = e.raised && !e.thrown;
         let fatal_to_tran = !raised && (e.ends_transaction() || (self.set.xact_abort && self.tran.count > 0));
@@ -103,15 +107,18 @@ impl Session {
             }
             self.caught.push(e);
             *at = handler;
-            return false;
+            return Ok(false);
+        }
+        let ends = e.ends_batch() || (self.set.xact_abort && !raised) || self.tran.doomed;
+        if self.depth > 0 && (guarded || ends) {
+            return Err(e);
         }
         self.report(&e);
-        let ends = e.ends_batch() || (self.set.xact_abort && !raised) || self.tran.doomed;
         if fatal_to_tran {
             let _ = self.rollback_all().await;
         }
         self.out.done(done::ERROR, 0, 0);
-        ends
+        Ok(ends)
     }
 
     /// One statement.
@@ -146,13 +153,16 @@ impl Session {
             StmtKind::ExecText(e) => {
                 let (v, ty) = self.scalar(program, vars, e, Some(Ty::NVarChar(MAX)), slot).await?;
                 self.nested(&text_of(&v, ty), "", vec![]).await?;
+                // @@ERROR stays what the last statement in there left.
+                return Ok(Flow::Next);
             }
-            StmtKind::Exec(name, args) => self.exec(program, vars, name, args).await?,
+            StmtKind::Exec(name, args) => {
+                self.exec(program, vars, name, args).await?;
+                return Ok(Flow::Next);
+            }
             _ => self.definition(program, vars, kind).await?,
         }
-        if !matches!(kind, StmtKind::SetVar(..) | StmtKind::SetOption(_)) || self.error != 0 {
-            self.error = 0;
-        }
+        self.error = 0;
         Ok(Flow::Next)
     }
 
@@ -313,17 +323,29 @@ impl Session {
         }
     }
 
-    /// Dynamic SQL: its own variables, the same session.
+    /// Dynamic SQL: its own variables, the same session. An error that is not the caller's has been reported.
     async fn nested(&mut self, text: &str, decl: &str, given: Vec<crate::proto::params::RpcParam>) -> SqlResult<()> {
         if self.depth >= DEPTH_MAX {
             return Err(SqlError::new(217, "Maximum stored procedure, function, trigger, or view nesting level exceeded (limit 32)."));
         }
-        let super::Prepared { program, params } = self.shared.programs.get(text, decl)?;
-        let mut vars = super::rpc::bind(&params, given)?;
-        self.depth += 1;
-        let ended = Box::pin(self.run(&program, &mut vars)).await;
-        self.depth -= 1;
-        if ended && self.tran.doomed { Err(cancelled()) } else { Ok(()) }
+        let result = match self.shared.programs.get(text, decl) {
+            Ok(super::Prepared { program, params }) => {
+                let mut vars = super::rpc::bind(&params, given)?;
+                self.depth += 1;
+                let result = Box::pin(self.run(&program, &mut vars)).await;
+                self.depth -= 1;
+                result
+            }
+            Err(e) => Err(e),
+        };
+        match result {
+            Err(e) if e.is_of_compiling() && !self.guarded && !self.set.xact_abort && !self.tran.doomed => {
+                self.report(&e);
+                self.out.done(done::ERROR, 0, 0);
+                Ok(())
+            }
+            result => result,
+        }
     }
 }
 

@@ -82,3 +82,50 @@ async fn lines_and_statements_after_an_error() {
     assert_eq!(code(&mut c, "INSERT INTO p VALUES (4); SELEC").await, 102);
     assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM p").await, 2, "nothing of a batch with a syntax error runs");
 }
+
+#[tokio::test]
+async fn dynamic_sql_fails_where_it_was_executed() {
+    let rig = Rig::new().await;
+    let mut c = rig.chaos().await;
+    run(&mut c, "CREATE TABLE p (id INT PRIMARY KEY)").await.unwrap();
+    let caught = [
+        (2627, "EXEC(N'INSERT p VALUES (1)')"),
+        (2627, "EXEC sp_executesql N'INSERT p VALUES (@id)', N'@id INT', @id = 1"),
+        (2627, "EXEC(N'EXEC(N''INSERT p VALUES (1)'')')"),
+        (515, "EXEC(N'INSERT p VALUES (NULL)')"),
+        (8134, "EXEC(N'SELECT 1 / 0')"),
+        (245, "EXEC(N'SELECT CAST(''x'' AS INT)')"),
+        (208, "EXEC(N'SELECT * FROM nope')"),
+        (102, "EXEC(N'SELEC')"),
+        (50_001, "EXEC(N'THROW 50001, N''x'', 1')"),
+        (50_000, "EXEC(N'RAISERROR(N''x'', 16, 1)')"),
+    ];
+    for (want, sql) in caught {
+        let sql = format!(
+            "BEGIN TRY BEGIN TRAN; INSERT p VALUES (1); {sql}; INSERT p VALUES (2); COMMIT END TRY
+             BEGIN CATCH DECLARE @n INT = ERROR_NUMBER(); IF @@TRANCOUNT > 0 ROLLBACK; SELECT @n END CATCH"
+        );
+        assert_eq!(one::<i32>(&mut c, &sql).await, want, "{sql}");
+        assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM p").await, 0, "{sql}");
+    }
+    let inner = "EXEC(N'BEGIN TRY SELECT 1 / 0 END TRY BEGIN CATCH INSERT p VALUES (7) END CATCH')";
+    assert_eq!(one::<i32>(&mut c, &format!("BEGIN TRY {inner}; SELECT 1 END TRY BEGIN CATCH SELECT 2 END CATCH")).await, 1);
+    for (want, sql) in
+        [(245, "SELECT CAST(''x'' AS INT)"), (50_001, "THROW 50001, N''x'', 1"), (40_510, "ALTER TABLE p ADD z INT")]
+    {
+        assert_eq!(code(&mut c, &format!("BEGIN TRAN; INSERT p VALUES (11); EXEC(N'{sql}'); INSERT p VALUES (12); COMMIT")).await, want);
+        run(&mut c, "IF @@TRANCOUNT > 0 ROLLBACK").await.unwrap();
+        assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM p WHERE id > 10").await, 0, "{sql} ends the batch around it");
+    }
+    for (at, (want, sql)) in
+        [(8134, "SELECT 1 / 0"), (2627, "INSERT p VALUES (7)"), (208, "SELECT * FROM nope"), (102, "SELEC")].into_iter().enumerate()
+    {
+        assert_eq!(code(&mut c, &format!("EXEC(N'{sql}'); INSERT p VALUES (@@ERROR * 10 + {at})")).await, want);
+        let seen = one::<i32>(&mut c, "SELECT id / 10 FROM p WHERE id > 100").await;
+        assert_eq!(u32::try_from(seen).unwrap(), want, "{sql} leaves the batch around it to run, with its number in @@ERROR");
+        run(&mut c, "DELETE p WHERE id > 100").await.unwrap();
+    }
+    let sql = "SET XACT_ABORT ON; BEGIN TRAN; INSERT p VALUES (21); EXEC(N'INSERT p VALUES (7)'); INSERT p VALUES (22); COMMIT";
+    assert_eq!(code(&mut c, sql).await, 2627);
+    assert_eq!(one::<i32>(&mut c, "SET XACT_ABORT OFF; SELECT COUNT(*) FROM p WHERE id > 20").await, 0);
+}

@@ -214,3 +214,20 @@ async fn many_rows_are_streamed() {
     let rows = run(&mut c, "SELECT x.id, y.s FROM n AS x JOIN n AS y ON y.id < 10").await.unwrap();
     assert_eq!(rows[0].len(), 10_000);
 }
+
+#[tokio::test]
+async fn an_error_in_dynamic_sql_is_reported_once() {
+    let rig = Rig::new().await;
+    let mut raw = Raw::login(rig.port(), 4096).await;
+    let divide: Vec<u8> = "Divide by zero".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (sql, want) in [
+        ("EXEC(N'SELECT 1 / 0')", 1),
+        ("SET XACT_ABORT ON EXEC(N'EXEC(N''SELECT 1 / 0'')')", 1),
+        ("BEGIN TRY EXEC(N'SELECT 1 / 0') END TRY BEGIN CATCH THROW END CATCH", 1),
+        ("BEGIN TRY EXEC(N'SELECT 1 / 0') END TRY BEGIN CATCH PRINT N'caught' END CATCH", 0),
+    ] {
+        raw.batch(sql).await;
+        let (reply, _) = raw.reply().await;
+        assert_eq!(reply.windows(divide.len()).filter(|w| *w == divide).count(), want, "{sql}");
+    }
+}
