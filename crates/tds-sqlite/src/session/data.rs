@@ -155,7 +155,6 @@ impl Session {
 
     /// SELECT and DML.
     pub(super) async fn data(&mut self, program: &Arc<Program>, vars: &mut Vars, kind: &StmtKind, slot: &Slot) -> SqlResult<()> {
-        self.start_implicit();
         if self.tran.doomed && !matches!(kind, StmtKind::Select(_)) {
             return Err(SqlError::new(
                 3930,
@@ -165,6 +164,9 @@ impl Session {
         let mut left = RETRIES;
         loop {
             let c = self.translated(&program.vars, slot, |n| translate(n, kind))?;
+            if c.stmt.db.is_some() {
+                self.start_implicit();
+            }
             let result = if c.stmt.kind == Kind::Select {
                 self.select(&c, vars).await
             } else {

@@ -144,3 +144,23 @@ async fn the_deepest_statements_that_parse_also_run() {
     let answer = run(&mut c, &wide).await;
     assert!(answer.is_ok(), "{answer:?}");
 }
+
+#[tokio::test]
+async fn implicit_transactions() {
+    let rig = Rig::new().await;
+    let mut c = rig.chaos().await;
+    run(&mut c, "CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    run(&mut c, "SET IMPLICIT_TRANSACTIONS ON").await.unwrap();
+    for sql in ["SELECT 1", "SELECT @@VERSION", "DECLARE @x INT = 1; SELECT @x += 1", "SELECT x FROM (VALUES (1)) AS v(x)"] {
+        assert_eq!(one::<i32>(&mut c, &format!("{sql}; SELECT @@TRANCOUNT")).await, 0, "{sql}");
+    }
+    for sql in
+        ["SELECT id FROM t", "INSERT INTO t VALUES (1)", "UPDATE t SET id = 1", "DELETE FROM t", "TRUNCATE TABLE t", "CREATE TABLE u (id INT)"]
+    {
+        assert_eq!(one::<i32>(&mut c, &format!("{sql}; SELECT @@TRANCOUNT")).await, 1, "{sql}");
+        run(&mut c, "ROLLBACK").await.unwrap();
+    }
+    run(&mut c, "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); COMMIT").await.unwrap();
+    assert_eq!(one::<i32>(&mut c, "INSERT INTO t VALUES (3); ROLLBACK; SELECT COUNT(*) FROM t").await, 2);
+    assert_eq!(one::<i32>(&mut c, "ROLLBACK; SET IMPLICIT_TRANSACTIONS OFF; DELETE FROM t; SELECT @@TRANCOUNT").await, 0);
+}
