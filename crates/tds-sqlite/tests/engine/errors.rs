@@ -110,9 +110,7 @@ async fn dynamic_sql_fails_where_it_was_executed() {
     }
     let inner = "EXEC(N'BEGIN TRY SELECT 1 / 0 END TRY BEGIN CATCH INSERT p VALUES (7) END CATCH')";
     assert_eq!(one::<i32>(&mut c, &format!("BEGIN TRY {inner}; SELECT 1 END TRY BEGIN CATCH SELECT 2 END CATCH")).await, 1);
-    for (want, sql) in
-        [(245, "SELECT CAST(''x'' AS INT)"), (50_001, "THROW 50001, N''x'', 1"), (40_510, "ALTER TABLE p ADD z INT")]
-    {
+    for (want, sql) in [(245, "SELECT CAST(''x'' AS INT)"), (50_001, "THROW 50001, N''x'', 1"), (40_510, "ALTER TABLE p ADD z INT")] {
         assert_eq!(code(&mut c, &format!("BEGIN TRAN; INSERT p VALUES (11); EXEC(N'{sql}'); INSERT p VALUES (12); COMMIT")).await, want);
         run(&mut c, "IF @@TRANCOUNT > 0 ROLLBACK").await.unwrap();
         assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM p WHERE id > 10").await, 0, "{sql} ends the batch around it");

@@ -154,9 +154,14 @@ async fn implicit_transactions() {
     for sql in ["SELECT 1", "SELECT @@VERSION", "DECLARE @x INT = 1; SELECT @x += 1", "SELECT x FROM (VALUES (1)) AS v(x)"] {
         assert_eq!(one::<i32>(&mut c, &format!("{sql}; SELECT @@TRANCOUNT")).await, 0, "{sql}");
     }
-    for sql in
-        ["SELECT id FROM t", "INSERT INTO t VALUES (1)", "UPDATE t SET id = 1", "DELETE FROM t", "TRUNCATE TABLE t", "CREATE TABLE u (id INT)"]
-    {
+    for sql in [
+        "SELECT id FROM t",
+        "INSERT INTO t VALUES (1)",
+        "UPDATE t SET id = 1",
+        "DELETE FROM t",
+        "TRUNCATE TABLE t",
+        "CREATE TABLE u (id INT)",
+    ] {
         assert_eq!(one::<i32>(&mut c, &format!("{sql}; SELECT @@TRANCOUNT")).await, 1, "{sql}");
         run(&mut c, "ROLLBACK").await.unwrap();
     }
