@@ -5,7 +5,7 @@
 use crate::engine::catalog::Catalog;
 use crate::engine::functions::{self, NoFacts};
 use crate::error::SqlResult;
-use crate::proto::packet::{Reader, kind};
+use crate::proto::packet::{MESSAGE_MAX, Reader, kind};
 use crate::proto::{self, login, params, prelogin};
 use crate::session::program::{Op, Program, compile};
 use crate::sql::ast::StmtKind;
@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 
 /// A connection's bytes: packets, the messages that they make, and the decoder of each message's kind.
 pub fn packets(bytes: &[u8]) {
-    let mut reader = Reader::new(bytes);
+    let mut reader = Reader::new(bytes, MESSAGE_MAX);
     // The bytes are all there, so nothing is ever waited for.
     while let Poll::Ready(Ok(Some(message))) = pin!(reader.message()).poll(&mut Context::from_waker(Waker::noop())) {
         let body = &message.body[..];

@@ -3,6 +3,7 @@
 use crate::engine::cache::CacheMode;
 use crate::engine::store::{Options, Store};
 use crate::engine::views::SessionRow;
+use crate::error::SqlError;
 use crate::log::Log;
 use crate::proto::tls;
 use crate::sabotage::Sabotage;
@@ -50,7 +51,9 @@ pub struct Config {
     pub startup_delay: Duration,
     /// Longest pause between two requests of an explicit transaction that holds locks.
     pub idle_transaction: Duration,
-    /// Most connections.
+    /// Longest time from the connection to the end of LOGIN7.
+    pub login_time: Duration,
+    /// Most sessions.
     pub connections_max: usize,
     /// Where the error log goes.
     pub log: Log,
@@ -68,6 +71,7 @@ impl Config {
             cache: CacheMode::Kernel,
             startup_delay: Duration::ZERO,
             idle_transaction: Duration::from_secs(60),
+            login_time: Duration::from_secs(15),
             connections_max: 4096,
             log: Log::new(std::io::sink()),
         }
@@ -104,6 +108,8 @@ pub struct Shared {
     /// Compiled batches.
     pub programs: ProgramCache,
     sessions: Mutex<BTreeMap<u16, SessionRow>>,
+    /// Longest time from the connection to the end of LOGIN7.
+    pub login_time: Duration,
     connections_max: usize,
     /// Longest pause between two requests of a transaction that holds locks.
     pub idle_transaction: Duration,
@@ -132,6 +138,16 @@ impl Shared {
         let spid = (51..u16::MAX).find(|n| !s.contains_key(n))?;
         s.insert(spid, SessionRow { spid, ..row });
         Some(spid)
+    }
+
+    /// Logs and returns the error of a client for which there is no session left.
+    pub fn refuse_connection(&self, peer: &str) -> SqlError {
+        let text = format!(
+            "Could not connect because the maximum number of '{}' user connections has already been reached. The system administrator can use sp_configure to increase the maximum value. The connection has been closed.",
+            self.connections_max
+        );
+        self.log.error("Logon", 17_809, 20, 2, &format!("{text} [CLIENT: {peer}]"));
+        SqlError::new(17_809, text).class(20).state(2)
     }
 
     /// Gives a session number back.
@@ -278,6 +294,7 @@ impl Server {
             acceptor,
             programs: ProgramCache::default(),
             sessions: Mutex::default(),
+            login_time: config.login_time,
             connections_max: config.connections_max,
             idle_transaction: config.idle_transaction,
             log: log.clone(),
@@ -325,6 +342,8 @@ impl Server {
     }
 }
 
+/// Connections beyond those of the most sessions, so that one more client can log in and be told that there is none left.
+const LOGINS_MAX: usize = 64;
 /// How long answers may take once the storage has failed.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (no descriptors left), so that it does not spin.
@@ -342,7 +361,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
             }
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
             conn = listener.accept() => match conn {
-                Ok((tcp, _)) if sessions.len() < shared.connections_max => {
+                Ok((tcp, _)) if sessions.len() < shared.connections_max.saturating_add(LOGINS_MAX) => {
                     let _ = tcp.set_nodelay(true);
                     let keep = rustix::net::sockopt::set_socket_keepalive(&tcp, true)
                         .and_then(|()| rustix::net::sockopt::set_tcp_keepidle(&tcp, Duration::from_secs(30)))
@@ -354,7 +373,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
                         let _ = serve(shared, tcp).await;
                     });
                 }
-                Ok(_) => {}
+                // Too many to tell each of them.
+                Ok((_, peer)) => {
+                    shared.refuse_connection(&peer.ip().to_string());
+                }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
         }

@@ -34,9 +34,6 @@ pub const LOGIN_MAX: usize = 128 << 10;
 
 /// Reads a LOGIN7 message.
 pub fn parse(body: &[u8]) -> Option<Login> {
-    if body.len() > LOGIN_MAX {
-        return None;
-    }
     let mut c = Cursor(body);
     let length = usize::try_from(c.u32()?).ok()?;
     if length > body.len() || length < 94 {

@@ -25,7 +25,7 @@ pub mod kind {
     pub const PRELOGIN: u8 = 0x12;
 }
 
-/// Longest message in bytes.
+/// Longest message of a session in bytes.
 pub const MESSAGE_MAX: usize = 64 << 20;
 /// Packet size before one is agreed on.
 pub const SIZE_DEFAULT: usize = 4096;
@@ -62,12 +62,14 @@ pub struct Reader<R> {
     r: R,
     buf: BytesMut,
     partial: BytesMut,
+    /// Longest message in bytes.
+    pub message_max: usize,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// Reads from `r`.
-    pub fn new(r: R) -> Self {
-        Self { r, buf: BytesMut::with_capacity(8192), partial: BytesMut::new() }
+    pub fn new(r: R, message_max: usize) -> Self {
+        Self { r, buf: BytesMut::with_capacity(8192), partial: BytesMut::new(), message_max }
     }
 
     /// The stream, for changing its encryption; nothing may be buffered by then.
@@ -103,7 +105,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// The next message; `None` at the end of the stream.
     ///
     /// # Errors
-    /// As [`Self::packet`], and messages over [`MESSAGE_MAX`].
+    /// As [`Self::packet`], and messages over [`Self::message_max`].
     pub async fn message(&mut self) -> io::Result<Option<Message>> {
         let mut reset = false;
         loop {
@@ -112,7 +114,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if self.partial.is_empty() && p.status & EOM != 0 && p.status & IGNORE == 0 {
                 return Ok(Some(Message { kind: p.kind, reset, body: p.body }));
             }
-            if self.partial.len() + p.body.len() > MESSAGE_MAX {
+            if self.partial.len() + p.body.len() > self.message_max {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "message too long"));
             }
             self.partial.extend_from_slice(&p.body);

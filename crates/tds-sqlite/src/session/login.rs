@@ -4,7 +4,7 @@ use super::{Output, Session, Settings, Tran};
 use crate::engine::views::SessionRow;
 use crate::error::SqlError;
 use crate::proto::login::{self, Login};
-use crate::proto::packet::{Message, Reader, Writer, kind};
+use crate::proto::packet::{MESSAGE_MAX, Message, Reader, Writer, kind};
 use crate::proto::prelogin::{self, encrypt};
 use crate::proto::rows::COLLATION;
 use crate::proto::tls::{Stream, Wrapped};
@@ -14,20 +14,17 @@ use crate::sql::ast::Isolation;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 
 /// The oldest version whose answers are written here, that of SQL Server 2005.
 const TDS_7_2: u32 = 0x7200_0000;
-/// Time for everything up to the answer to LOGIN7.
-const LOGIN_TIME: Duration = Duration::from_secs(15);
 
 type Halves = (Reader<ReadHalf<Stream>>, Writer<WriteHalf<Stream>>);
 
 fn halves(s: Stream) -> Halves {
     let (r, w) = tokio::io::split(s);
-    (Reader::new(r), Writer::new(w))
+    (Reader::new(r, login::LOGIN_MAX), Writer::new(w))
 }
 
 fn whole((r, w): Halves) -> Stream {
@@ -44,9 +41,10 @@ fn bad(text: &'static str) -> io::Error {
 /// I/O and protocol errors, for the log.
 pub async fn serve(shared: Arc<Shared>, tcp: TcpStream) -> io::Result<()> {
     let peer = tcp.peer_addr().map_or_else(|_| "unknown".to_owned(), |a| a.ip().to_string());
-    let login = tokio::time::timeout(LOGIN_TIME, handshake(&shared, tcp));
+    let login = tokio::time::timeout(shared.login_time, handshake(&shared, tcp));
     let (login, (mut r, w)) = login.await.map_err(|_| bad("login took too long"))??;
     let Some(mut session) = admit(&shared, &login, w, &peer).await? else { return Ok(()) };
+    r.message_max = MESSAGE_MAX;
     let result = session.requests(&mut r).await;
     // A transaction that the client left open ends here; dropping its handle would do the same, later.
     let _ = session.rollback_all().await;
@@ -104,7 +102,7 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
         return Ok(None);
     }
     let user = &login.user;
-    let refuse = SqlError::new(18_456, format!("Login failed for user '{user}'.")).class(14);
+    let failed = SqlError::new(18_456, format!("Login failed for user '{user}'.")).class(14);
     let name = if login.database.is_empty() { "master" } else { &login.database };
     let mut errors = Vec::new();
     if login.integrated || !user.eq_ignore_ascii_case("sa") {
@@ -115,7 +113,7 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
             5,
             &format!("Login failed for user '{user}'. Reason: Could not find a login matching the name provided. [CLIENT: {peer}]"),
         );
-        errors.push(refuse);
+        errors.push(failed);
     } else if !shared.password_is(&login.password) {
         shared.log.error(
             "Logon",
@@ -124,7 +122,7 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
             8,
             &format!("Login failed for user '{user}'. Reason: Password did not match that for the login provided. [CLIENT: {peer}]"),
         );
-        errors.push(refuse);
+        errors.push(failed);
     } else if shared.store.database(name).is_none() {
         shared.log.error(
             "Logon",
@@ -134,7 +132,7 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
             &format!("Login failed for user '{user}'. Reason: Failed to open the explicitly specified database '{name}'. [CLIENT: {peer}]"),
         );
         errors.push(SqlError::new(4060, format!("Cannot open database \"{name}\" requested by the login. The login failed.")).class(11));
-        errors.push(refuse);
+        errors.push(failed);
     }
     if let (true, Some(db)) = (errors.is_empty(), shared.store.database(name)) {
         let row = SessionRow {
@@ -147,7 +145,8 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
             isolation: Isolation::ReadCommitted,
         };
         let Some(spid) = shared.enter(row.clone()) else {
-            return Err(bad("too many connections"));
+            refuse(shared, &mut out, &[shared.refuse_connection(peer)]).await?;
+            return Ok(None);
         };
         let size = usize::try_from(login.packet_size).unwrap_or(0);
         let size = if size == 0 { crate::proto::packet::SIZE_DEFAULT } else { size.clamp(512, 32_767) };
@@ -187,10 +186,14 @@ async fn admit(shared: &Arc<Shared>, login: &Login, mut out: Writer<WriteHalf<St
             now: shared.store.now(),
         }));
     }
-    for e in &errors {
+    refuse(shared, &mut out, &errors).await?;
+    Ok(None)
+}
+
+async fn refuse(shared: &Shared, out: &mut Writer<WriteHalf<Stream>>, errors: &[SqlError]) -> io::Result<()> {
+    for e in errors {
         token::put_message(&mut out.buf, e, &shared.name);
     }
     token::put_done(&mut out.buf, token::DONE, done::ERROR, 0, 0);
-    out.finish().await?;
-    Ok(None)
+    out.finish().await
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, reason = "test code")]
 
 mod basics;
+mod bounds;
 mod deadlock;
 mod drivers;
 mod errors;

@@ -38,51 +38,45 @@ async fn logins() {
 }
 
 /// A client of a few lines that speaks TDS by hand.
-struct Raw(TcpStream);
+pub struct Raw(pub TcpStream);
 
 impl Raw {
-    async fn login(port: u16, packet_size: u32) -> Self {
+    /// A connection that has said PRELOGIN.
+    pub async fn open(port: u16) -> Self {
         let mut raw = Raw(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
         raw.send(0x12, &[0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xFF, 0, 0, 0, 0, 0, 0, 2]).await;
         raw.reply().await;
-        let utf16 = |s: &str| s.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
-        let (user, pass) = (utf16("sa"), utf16(PASSWORD).iter().map(|b| b.rotate_left(4) ^ 0xA5).collect::<Vec<u8>>());
-        let mut head = vec![0u8; 94];
-        head[4..8].copy_from_slice(&0x7400_0004u32.to_le_bytes());
-        head[8..12].copy_from_slice(&packet_size.to_le_bytes());
-        let put = |head: &mut Vec<u8>, at: usize, offset: usize, units: usize| {
-            head[at..at + 2].copy_from_slice(&u16::try_from(offset).unwrap().to_le_bytes());
-            head[at + 2..at + 4].copy_from_slice(&u16::try_from(units).unwrap().to_le_bytes());
-        };
-        put(&mut head, 40, 94, user.len() / 2);
-        put(&mut head, 44, 94 + user.len(), pass.len() / 2);
-        let mut body = head;
-        body.extend(user);
-        body.extend(pass);
-        let len = u32::try_from(body.len()).unwrap();
-        body[..4].copy_from_slice(&len.to_le_bytes());
-        raw.send(0x10, &body).await;
+        raw
+    }
+
+    pub async fn login(port: u16, packet_size: u32) -> Self {
+        let mut raw = Self::open(port).await;
+        raw.send(0x10, &login7(packet_size)).await;
         let (reply, _) = raw.reply().await;
         assert!(reply.contains(&0xAD), "no LOGINACK");
         raw
     }
 
-    async fn send(&mut self, kind: u8, body: &[u8]) {
-        let mut p = vec![kind, 1];
+    pub async fn send(&mut self, kind: u8, body: &[u8]) {
+        self.packet(kind, 1, body).await.unwrap();
+    }
+
+    pub async fn packet(&mut self, kind: u8, status: u8, body: &[u8]) -> std::io::Result<()> {
+        let mut p = vec![kind, status];
         p.extend_from_slice(&u16::try_from(body.len() + 8).unwrap().to_be_bytes());
         p.extend_from_slice(&[0, 0, 1, 0]);
         p.extend_from_slice(body);
-        self.0.write_all(&p).await.unwrap();
+        self.0.write_all(&p).await
     }
 
-    async fn batch(&mut self, sql: &str) {
+    pub async fn batch(&mut self, sql: &str) {
         let mut body = vec![22, 0, 0, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
         body.extend(sql.encode_utf16().flat_map(u16::to_le_bytes));
         self.send(0x01, &body).await;
     }
 
     /// One message and the length of its longest packet.
-    async fn reply(&mut self) -> (Vec<u8>, usize) {
+    pub async fn reply(&mut self) -> (Vec<u8>, usize) {
         let mut out = Vec::new();
         let mut longest = 0;
         loop {
@@ -98,6 +92,26 @@ impl Raw {
             }
         }
     }
+}
+
+/// A LOGIN7 of `sa`.
+pub fn login7(packet_size: u32) -> Vec<u8> {
+    let utf16 = |s: &str| s.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let (user, pass) = (utf16("sa"), utf16(PASSWORD).iter().map(|b| b.rotate_left(4) ^ 0xA5).collect::<Vec<u8>>());
+    let mut body = vec![0u8; 94];
+    body[4..8].copy_from_slice(&0x7400_0004u32.to_le_bytes());
+    body[8..12].copy_from_slice(&packet_size.to_le_bytes());
+    let mut put = |at: usize, offset: usize, units: usize| {
+        body[at..at + 2].copy_from_slice(&u16::try_from(offset).unwrap().to_le_bytes());
+        body[at + 2..at + 4].copy_from_slice(&u16::try_from(units).unwrap().to_le_bytes());
+    };
+    put(40, 94, user.len() / 2);
+    put(44, 94 + user.len(), pass.len() / 2);
+    body.extend(user);
+    body.extend(pass);
+    let len = u32::try_from(body.len()).unwrap();
+    body[..4].copy_from_slice(&len.to_le_bytes());
+    body
 }
 
 /// DONE with the ATTN bit, the last 13 bytes of an acknowledgement.
