@@ -4,6 +4,7 @@ use super::dates;
 use super::numbers::{self, Sum};
 use crate::error::{SqlError, SqlResult};
 use crate::sql::types::{MAX, Ty};
+use crate::value::datetime::offset_from_blob;
 use crate::value::{self, Value, collate, cp1252, guid_store};
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -168,6 +169,7 @@ const PURE: &[(&str, i32, Body)] = &[
         }
         _ => Ok(Value::Null),
     }),
+    ("t_utc", 1, |c| Ok(opt(c.get_raw(0).as_blob().ok().map(|b| offset_from_blob(b).0)))),
     ("t_hash", 3, |c| hash(text(c, 0), arg(c, 1), ty(c, 2))),
     ("t_dateadd", 4, |c| dates::add(text(c, 0).unwrap_or(""), int(c, 1), &arg(c, 2), ty(c, 3))),
     ("t_datediff", 6, |c| dates::diff(text(c, 0).unwrap_or(""), (&arg(c, 1), ty(c, 2)), (&arg(c, 3), ty(c, 4)), ty(c, 5))),

@@ -5,6 +5,7 @@ use super::{Names, Scope, Tr};
 use crate::engine::catalog::{Table, quote};
 use crate::error::{SqlError, SqlResult};
 use crate::sql::ast::CreateIndex;
+use crate::sql::types::Ty;
 
 /// SQLite statements that make a table.
 ///
@@ -28,6 +29,7 @@ pub fn create_table(names: &dyn Names, t: &Table) -> SqlResult<Vec<String>> {
     let list = |cols: &[usize]| cols.iter().map(|c| quote(&t.columns[*c].name)).collect::<Vec<_>>().join(", ");
     let mut extra = Vec::new();
     for k in &t.keys {
+        told_apart(t, &k.columns)?;
         if k.primary {
             if t.rowid_column().is_none() {
                 parts.push(format!("PRIMARY KEY ({})", list(&k.columns)));
@@ -54,6 +56,14 @@ pub fn create_table(names: &dyn Names, t: &Table) -> SqlResult<Vec<String>> {
     Ok(out)
 }
 
+/// SQLite tells keys apart by what is stored, and the same instant is stored with each offset.
+fn told_apart(t: &Table, key: &[usize]) -> SqlResult<()> {
+    if key.iter().any(|c| matches!(t.columns[*c].ty, Ty::DateTimeOffset(_))) {
+        return Err(SqlError::unsupported("key of datetimeoffset"));
+    }
+    Ok(())
+}
+
 /// T-SQL's UNIQUE lets one NULL in, SQLite's any number: a second index on the NULLs alone.
 fn one_null(t: &Table, key: &str, columns: &[usize]) -> Option<String> {
     let [c] = columns else { return None };
@@ -78,10 +88,13 @@ pub fn create_index(names: &dyn Names, t: &Table, def: &CreateIndex) -> SqlResul
         Some(e) => format!(" WHERE {}", predicate(names, t, e)?),
         None => String::new(),
     };
+    let columns: Vec<usize> = def.columns.iter().filter_map(|(c, _)| t.column(c)).collect();
+    if def.unique {
+        told_apart(t, &columns)?;
+    }
     let unique = if def.unique { "UNIQUE " } else { "" };
     let mut out = vec![format!("CREATE {unique}INDEX {} ON {}({}){filter}", index_name(t, &def.name), t.quoted(), cols.join(", "))];
     if def.unique && def.filter.is_none() {
-        let columns: Vec<usize> = def.columns.iter().filter_map(|(c, _)| t.column(c)).collect();
         out.extend(one_null(t, &def.name, &columns));
     }
     Ok(out)

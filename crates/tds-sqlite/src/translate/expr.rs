@@ -264,8 +264,8 @@ impl Tr<'_> {
                     ));
                 };
                 let meet = x.ty.unify(c.ty);
-                let inner = self.conv(&Tx::new("c1", c.ty), if x.ty.is_text() && c.ty.is_text() { c.ty } else { meet });
-                let outer = if x.ty.is_text() && c.ty.is_text() { format!("{} COLLATE TSQL", x.sql) } else { self.conv(&x, meet) };
+                let inner = self.operand(&Tx::new("c1", c.ty), if x.ty.is_text() && c.ty.is_text() { c.ty } else { meet });
+                let outer = if x.ty.is_text() && c.ty.is_text() { format!("{} COLLATE TSQL", x.sql) } else { self.operand(&x, meet) };
                 format!("({outer} {}IN (SELECT {inner} FROM ({sql})))", if *not { "NOT " } else { "" })
             }
             Expr::Like(x, pat, esc, not) => {
@@ -293,13 +293,30 @@ impl Tr<'_> {
         let list = list.iter().map(|e| self.value(e)).collect::<SqlResult<Vec<_>>>()?;
         let all_text = x.ty.is_text() && list.iter().all(|i| i.ty.is_text() || i.ty == Ty::Null);
         let meet = list.iter().fold(x.ty, |t, i| t.unify(i.ty));
-        let items: Vec<String> = list.iter().map(|i| if all_text { i.sql.clone() } else { self.conv(i, meet) }).collect();
-        let lhs = if all_text { format!("{} COLLATE TSQL", x.sql) } else { self.conv(&x, meet) };
+        let items: Vec<String> = list.iter().map(|i| if all_text { i.sql.clone() } else { self.operand(i, meet) }).collect();
+        let lhs = if all_text { format!("{} COLLATE TSQL", x.sql) } else { self.operand(&x, meet) };
         Ok(format!("({lhs} {}IN ({}))", if not { "NOT " } else { "" }, items.join(", ")))
+    }
+
+    /// A value in the type that a comparison is made in.
+    fn operand(&self, x: &Tx, meet: Ty) -> String {
+        let sql = self.conv(x, meet);
+        if matches!(meet, Ty::DateTimeOffset(_)) { comparable(sql, meet) } else { sql }
     }
 
     pub(super) fn compare(&mut self, op: &str, l: &Tx, r: &Tx) -> SqlResult<String> {
         let (a, b) = (l.ty, r.ty);
+        if (a.is_temporal() && (b.is_number() || b.is_binary()))
+            || (b.is_temporal() && (a.is_number() || a.is_binary()))
+            || (a == Ty::Guid && b.is_number())
+            || (b == Ty::Guid && a.is_number())
+        {
+            return Err(clash(a, b));
+        }
+        let meet = a.unify(b);
+        if matches!(meet, Ty::DateTimeOffset(_)) {
+            return Ok(format!("({} {op} {})", self.operand(l, meet), self.operand(r, meet)));
+        }
         if a == Ty::Null || b == Ty::Null || a == b {
             let collate = if a.is_text() || b.is_text() { " COLLATE TSQL" } else { "" };
             return Ok(format!("({}{collate} {op} {})", l.sql, r.sql));
@@ -318,14 +335,6 @@ impl Tr<'_> {
         {
             return Ok(format!("({} {op} {})", l.sql, r.sql));
         }
-        if (a.is_temporal() && (b.is_number() || b.is_binary()))
-            || (b.is_temporal() && (a.is_number() || a.is_binary()))
-            || (a == Ty::Guid && b.is_number())
-            || (b == Ty::Guid && a.is_number())
-        {
-            return Err(clash(a, b));
-        }
-        let meet = a.unify(b);
         Ok(format!("({} {op} {})", self.conv(l, meet), self.conv(r, meet)))
     }
 }
@@ -353,6 +362,15 @@ fn decimal_literal(s: &str) -> SqlResult<Tx> {
     let scale = u8::try_from(frac.len()).unwrap_or(38);
     let n = parse_exact(s, scale).ok_or_else(|| SqlError::syntax(s))?;
     Ok(Tx::new(value_lit(&Value::Blob(exact_to_blob(n))), Ty::Decimal(p, scale)).not_null())
+}
+
+/// A value as `=`, GROUP BY and ORDER BY compare it: text by its collation, a datetimeoffset by its instant alone.
+pub(super) fn comparable(sql: String, ty: Ty) -> String {
+    match ty {
+        t if t.is_text() => format!("{sql} COLLATE TSQL"),
+        Ty::DateTimeOffset(_) => format!("t_utc({sql})"),
+        _ => sql,
+    }
 }
 
 /// Type of a concatenation.

@@ -1,6 +1,6 @@
 //! Built-in functions: which exist, what types they take and give.
 
-use super::expr::{clash_op, concat_ty};
+use super::expr::{clash_op, comparable, concat_ty};
 use super::query::TEXT;
 use super::{Tr, Tx, text_lit};
 use crate::error::{SqlError, SqlResult};
@@ -164,14 +164,14 @@ impl Tr<'_> {
             return Ok(Tx::new(format!("group_concat({}, {})", self.conv(x, TEXT), sep.sql), TEXT));
         }
         let [x] = &xs[..] else { return Err(wrong_args(name, 1)) };
-        let collate = if x.ty.is_text() { " COLLATE TSQL" } else { "" };
         match name {
-            "COUNT" => Ok(Tx::new(format!("t_int(count({d}{}{collate}))", x.sql), Ty::Int).not_null()),
-            "COUNT_BIG" => Ok(Tx::new(format!("count({d}{}{collate})", x.sql), Ty::BigInt).not_null()),
+            "COUNT" => Ok(Tx::new(format!("t_int(count({d}{}))", comparable(x.sql.clone(), x.ty)), Ty::Int).not_null()),
+            "COUNT_BIG" => Ok(Tx::new(format!("count({d}{})", comparable(x.sql.clone(), x.ty)), Ty::BigInt).not_null()),
             "MIN" | "MAX" => {
                 if x.ty == Ty::Bit {
                     return Err(clash_op(&name.to_lowercase(), x.ty));
                 }
+                let collate = if x.ty.is_text() { " COLLATE TSQL" } else { "" };
                 Ok(Tx::new(format!("{}({}{collate})", name.to_lowercase(), x.sql), x.ty))
             }
             "SUM" | "AVG" => {
@@ -192,15 +192,14 @@ impl Tr<'_> {
     fn window(&mut self, name: &str, args: &[Expr], star: bool, over: &Over) -> SqlResult<Tx> {
         let mut spec = Vec::new();
         if !over.partition.is_empty() {
-            let list = over.partition.iter().map(|e| self.value(e).map(|x| x.sql)).collect::<SqlResult<Vec<_>>>()?;
+            let list = over.partition.iter().map(|e| self.value(e).map(|x| comparable(x.sql, x.ty))).collect::<SqlResult<Vec<_>>>()?;
             spec.push(format!("PARTITION BY {}", list.join(", ")));
         }
         if !over.order.is_empty() {
             let mut list = Vec::new();
             for (e, desc) in &over.order {
                 let x = self.value(e)?;
-                let collate = if x.ty.is_text() { " COLLATE TSQL" } else { "" };
-                list.push(format!("{}{collate}{}", x.sql, if *desc { " DESC" } else { "" }));
+                list.push(format!("{}{}", comparable(x.sql, x.ty), if *desc { " DESC" } else { "" }));
             }
             spec.push(format!("ORDER BY {}", list.join(", ")));
         }

@@ -1,5 +1,6 @@
 //! Queries. Every query's columns are called c1, c2 … in the SQLite text, whatever T-SQL calls them.
 
+use super::expr::comparable;
 use super::{Kind, OutColumn, Scope, Source, Tr, Translated, Tx, value_lit};
 use crate::engine::catalog::{Table, quote};
 use crate::error::{SqlError, SqlResult};
@@ -113,6 +114,9 @@ impl Tr<'_> {
                         identity: false,
                     })
                     .collect();
+                if *op != "UNION ALL" {
+                    told_apart(op, &columns)?;
+                }
                 let side = |tr: &Self, sql: &str, from: &[OutColumn]| {
                     let items: Vec<String> = from
                         .iter()
@@ -180,8 +184,7 @@ impl Tr<'_> {
                 let text = "Each GROUP BY expression must contain at least one column that is not an outer reference.";
                 return Err(SqlError::new(164, text).class(15));
             }
-            let collate = if x.ty.is_text() { " COLLATE TSQL" } else { "" };
-            groups.push((x.sql.clone(), format!("{}{collate}", x.sql)));
+            groups.push((x.sql.clone(), comparable(x.sql, x.ty)));
             written.push(format!("{g:?}"));
         }
         let aggregated = !s.group.is_empty()
@@ -197,6 +200,7 @@ impl Tr<'_> {
         }
         let mut sql = String::from("SELECT ");
         if s.distinct {
+            told_apart("DISTINCT", &columns)?;
             sql.push_str("DISTINCT ");
         }
         for (i, x) in items.iter().enumerate() {
@@ -274,8 +278,7 @@ impl Tr<'_> {
                 (Some(n), _) => Tx::new(format!("c{n}"), columns[n - 1].ty),
                 (None, _) => self.value(e)?,
             };
-            let collate = if x.ty.is_text() { " COLLATE TSQL" } else { "" };
-            parts.push(format!("{}{collate}{}", x.sql, if *desc { " DESC" } else { "" }));
+            parts.push(format!("{}{}", comparable(x.sql, x.ty), if *desc { " DESC" } else { "" }));
         }
         Ok(if parts.is_empty() { String::new() } else { format!(" ORDER BY {}", parts.join(", ")) })
     }
@@ -468,6 +471,14 @@ fn ordinal(e: &Expr, columns: &[OutColumn]) -> SqlResult<Option<usize>> {
         Expr::Col(parts) if parts.len() == 1 => Ok(columns.iter().position(|c| c.name.eq_ignore_ascii_case(&parts[0])).map(|i| i + 1)),
         _ => Ok(None),
     }
+}
+
+/// SQLite tells whole rows apart by what is stored, and the same instant is stored with each offset.
+fn told_apart(how: &str, columns: &[OutColumn]) -> SqlResult<()> {
+    if columns.iter().any(|c| matches!(c.ty, Ty::DateTimeOffset(_))) {
+        return Err(SqlError::unsupported(format!("{how} of datetimeoffset")));
+    }
+    Ok(())
 }
 
 /// Whether an aggregate stands in this expression, outside of subqueries.

@@ -12,7 +12,7 @@
 //! | uniqueidentifier | BLOB of 16 bytes in SQL Server's order of comparison |
 //! | date, datetime, datetime2 | INTEGER: 100 ns since 0001-01-01 |
 //! | time | INTEGER: 100 ns since midnight |
-//! | datetimeoffset | BLOB: UTC ticks and offset, big-endian |
+//! | datetimeoffset | BLOB: UTC ticks and offset, big-endian; compared by `t_utc`, its instant |
 
 mod convert;
 pub mod cp1252;

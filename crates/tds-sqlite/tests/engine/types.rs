@@ -1,6 +1,6 @@
 //! Every type there and back: as a literal, as a parameter, through a column, NULL included.
 
-use crate::support::{Rig, maybe, one, run};
+use crate::support::{Rig, code, maybe, one, run};
 use tiberius::numeric::Numeric;
 use tiberius::{ColumnData, ToSql, Uuid, time};
 
@@ -141,4 +141,51 @@ async fn arithmetic_has_sql_servers_types() {
     assert_eq!(one::<i32>(&mut c, "SELECT AVG(x) FROM (VALUES (1), (2), (4)) AS v(x)").await, 2);
     assert_eq!(one::<Numeric>(&mut c, "SELECT SUM(x) FROM (VALUES (1.5), (2.25)) AS v(x)").await, Numeric::new_with_scale(375, 2));
     assert_eq!(one::<i32>(&mut c, "SELECT 5 & 3 | 8 ^ 1").await, 8);
+}
+
+#[tokio::test]
+async fn a_datetimeoffset_is_its_instant() {
+    let rig = Rig::new().await;
+    let mut c = rig.chaos().await;
+    run(&mut c, "CREATE TABLE w (id INT PRIMARY KEY, at DATETIMEOFFSET NULL, s DATETIMEOFFSET(0) NULL, utc DATETIME2 NULL)").await.unwrap();
+    run(
+        &mut c,
+        "INSERT INTO w VALUES (1, '2024-01-01 10:00 +02:00', '2024-01-01 10:00 +02:00', '2024-01-01 08:00'),
+         (2, '2024-01-01 08:00 +00:00', '2024-01-01 08:00 +00:00', NULL), (3, '2024-01-01 08:00:01 +00:00', NULL, NULL), (4, NULL, NULL, NULL)",
+    )
+    .await
+    .unwrap();
+    for (sql, want) in [
+        ("SELECT COUNT(*) FROM w WHERE CAST('2024-01-01 10:00 +02:00' AS DATETIMEOFFSET) = CAST('2024-01-01 08:00 +00:00' AS DATETIMEOFFSET)", 4),
+        ("SELECT COUNT(*) FROM w WHERE at = '2024-01-01 03:00 -05:00'", 2),
+        ("SELECT COUNT(*) FROM w WHERE at <> '2024-01-01 03:00 -05:00'", 1),
+        ("SELECT COUNT(*) FROM w WHERE at >= '2024-01-01 03:00 -05:00' AND at <= '2024-01-01 03:00 -05:00'", 2),
+        ("SELECT COUNT(*) FROM w WHERE at BETWEEN '2024-01-01 13:00 +05:00' AND '2024-01-01 03:00 -05:00'", 2),
+        ("SELECT COUNT(*) FROM w WHERE at IN ('2024-01-01 03:00 -05:00', '2020-01-01')", 2),
+        ("SELECT COUNT(*) FROM w WHERE at IN (SELECT s FROM w WHERE id = 1)", 2),
+        ("SELECT COUNT(*) FROM w AS a JOIN w AS b ON a.at = b.s", 4),
+        ("SELECT COUNT(*) FROM w AS a JOIN w AS b ON a.at = b.utc", 2),
+        ("SELECT COUNT(DISTINCT at) FROM w", 2),
+        ("SELECT COUNT(*) FROM (SELECT at, COUNT(*) AS n FROM w GROUP BY at) AS g", 3),
+        ("SELECT MAX(n) FROM (SELECT at, COUNT(*) AS n FROM w GROUP BY at HAVING at < '2024-01-02') AS g", 2),
+        ("SELECT TOP 1 id FROM w WHERE at IS NOT NULL ORDER BY at, id", 1),
+        ("SELECT TOP 1 id FROM w WHERE at IS NOT NULL ORDER BY at DESC, id", 3),
+        ("SELECT CAST(MAX(n) AS INT) FROM (SELECT ROW_NUMBER() OVER (PARTITION BY at ORDER BY id) AS n FROM w) AS g", 2),
+        ("SELECT COUNT(*) FROM w WHERE CASE at WHEN '2024-01-01 03:00 -05:00' THEN 1 ELSE 0 END = 1", 2),
+        ("SELECT COUNT(*) FROM w WHERE id < 4 AND NULLIF(at, '2024-01-01 03:00 -05:00') IS NULL", 2),
+    ] {
+        assert_eq!(one::<i32>(&mut c, sql).await, want, "{sql}");
+    }
+    for sql in [
+        "SELECT DISTINCT at FROM w",
+        "SELECT at FROM w UNION SELECT s FROM w",
+        "SELECT at FROM w EXCEPT SELECT s FROM w",
+        "CREATE TABLE k (at DATETIMEOFFSET PRIMARY KEY)",
+        "CREATE TABLE k (id INT, at DATETIMEOFFSET UNIQUE)",
+        "CREATE UNIQUE INDEX ux ON w(at)",
+    ] {
+        assert_eq!(code(&mut c, sql).await, 40_510, "{sql}");
+    }
+    run(&mut c, "CREATE INDEX ix ON w(at); SELECT at FROM w UNION ALL SELECT s FROM w").await.unwrap();
+    assert_eq!(code(&mut c, "SELECT 1 FROM w WHERE at = 1").await, 206);
 }
