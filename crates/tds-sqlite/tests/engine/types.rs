@@ -156,7 +156,10 @@ async fn a_datetimeoffset_is_its_instant() {
     .await
     .unwrap();
     for (sql, want) in [
-        ("SELECT COUNT(*) FROM w WHERE CAST('2024-01-01 10:00 +02:00' AS DATETIMEOFFSET) = CAST('2024-01-01 08:00 +00:00' AS DATETIMEOFFSET)", 4),
+        (
+            "SELECT COUNT(*) FROM w WHERE CAST('2024-01-01 10:00 +02:00' AS DATETIMEOFFSET) = CAST('2024-01-01 08:00 +00:00' AS DATETIMEOFFSET)",
+            4,
+        ),
         ("SELECT COUNT(*) FROM w WHERE at = '2024-01-01 03:00 -05:00'", 2),
         ("SELECT COUNT(*) FROM w WHERE at <> '2024-01-01 03:00 -05:00'", 1),
         ("SELECT COUNT(*) FROM w WHERE at >= '2024-01-01 03:00 -05:00' AND at <= '2024-01-01 03:00 -05:00'", 2),
