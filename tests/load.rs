@@ -11,7 +11,7 @@ use chaos::check::{Append, Check, Checker, Order, Own, Queue, Register};
 use chaos::experiment::{Named, OwnCheck, OwnSql, Pace, Returns, Statement, Tls, WorkloadKind, WorkloadPlan};
 use chaos::measure::{Clock, Recorder};
 use chaos::model::{Digest, F, FactOutcome, Isolation, Op, OpType, OpenOps, Scanner, Secret, Value, Verdict};
-use chaos::sql::Target;
+use chaos::sql::{Deadlines, Session, Target};
 use chaos::workload::{self, ACCOUNTS, Load, OPENING_BALANCE, Prober};
 use tds_sqlite::{Config, Sabotage, Server};
 
@@ -201,7 +201,7 @@ async fn an_undisturbed_load_is_acknowledged_and_found_whole() {
     assert!(summary.issued >= 4_100 && summary.cpu_per_op_ns > 0);
     let read = workload::final_read(&plan(&mix, 8, 1.0), &target, &recorder.sink(), clock, WITHIN).await;
     recorder.finish().expect("written");
-    assert_eq!((read.complete, read.attempts, read.torn), (true, 1, 0), "{read:?}");
+    assert_eq!((read.complete, read.attempts), (true, 1), "{read:?}");
 
     let ops = history(dir.path());
     let account = account(&ops);
@@ -219,8 +219,36 @@ async fn an_undisturbed_load_is_acknowledged_and_found_whole() {
         }
     }
     assert!(reads > 50, "{reads} reads of the balances");
+    assert_eq!(ops.iter().filter(|op| op.f == F::BankFinal && op.kind == OpType::Ok).count(), 1);
     let moved = ops.iter().filter(|op| op.f == F::BankTransfer && op.kind == OpType::Ok).count();
     assert!(moved > 200, "{moved} transfers");
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_to_either_column_of_a_row_shows_in_the_final_read() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let server = engine(data.path()).await;
+    let target = target(server.addr(), Tls::Off);
+    let mix = plan(&[(WorkloadKind::Ledger, 1)], 2, 200.0);
+    workload::prepare(&mix, &target).await.expect("prepared");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::start();
+    let recorder = Recorder::create(dir.path(), clock).expect("a writable folder");
+    let load = Load::start(&mix, 7, target.clone(), recorder.sink(), clock, |_| ()).expect("threads");
+    until("20 rows are acknowledged", || recorder.sink().counts(&[F::LedgerAdd]).ok >= 20).await;
+    load.stop(WITHIN).await;
+    let deadlines = Deadlines { connect: WITHIN, login: WITHIN };
+    let mut session = Session::connect(&target.in_database(workload::DATABASE), deadlines).await.expect("it serves");
+    for damage in ["UPDATE dbo.ledger SET digest = digest + 1 WHERE id = 1", "UPDATE dbo.ledger SET payload = 0x00 WHERE id = 2"] {
+        assert_eq!(session.execute(damage, &[], WITHIN).await, Ok(1), "{damage}");
+    }
+    assert!(workload::final_read(&mix, &target, &recorder.sink(), clock, WITHIN).await.complete);
+    recorder.finish().expect("written");
+    let account = account(&history(dir.path()));
+    let altered: Vec<u64> =
+        account.of(Ended::Ok).into_iter().filter(|(key, digest)| account.read[key] != *digest).map(|(key, _)| key).collect();
+    assert_eq!(altered, [1, 2]);
     server.shutdown().await;
 }
 

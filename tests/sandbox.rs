@@ -168,6 +168,16 @@ fn pod_kills_end_in_an_earned_pass() {
     let again: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(again["checks"], report["checks"]);
     assert_eq!(again["claims"], report["claims"]);
+    // A history that lost its end proves nothing any more, however well what is left looks.
+    let path = bench.latest().join("history.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let (cut, _) = whole.trim_end().rsplit_once('\n').unwrap();
+    for shorter in [format!("{cut}\n"), format!("{cut}\n{{\"index\":")] {
+        fs::write(&path, shorter).unwrap();
+        let output = bench.chaos(&["check", "reports/latest"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains("the history was closed with"), "{}", said(&output));
+    }
     // Nothing is left to recover.
     let recover = bench.chaos(&["recover"]).output().unwrap();
     assert!(String::from_utf8_lossy(&recover.stdout).contains("nothing to recover"), "{}", said(&recover));

@@ -5,13 +5,17 @@
 //! a split brain that looks like a perfect recovery.
 //!
 //! Two clocks tell when a container ran. The kubelet's start and finish times come with the pod's status, in whole seconds; the moments at
-//! which the watch delivered them are exact to a millisecond and late by the kubelet's reporting. The kubelet's times decide where they can,
-//! the arrivals decide the rest. A window that only the arrivals show while the kubelet's times fall into one second is unknown, unless the second engine logged
-//! that another process held the files.
+//! which the watch delivered them are exact to a millisecond and late by the kubelet's reporting. A pod that was made after the other's end was reported
+//! came after it, whatever clocks say. Else the kubelet's times decide where they can and both are of one node, since the clocks of two differ; the arrivals decide
+//! the rest. A window that only the arrivals show while the kubelet's times fall into one second is unknown, unless the second engine logged that another process
+//! held the files. Of a pod that was deleted by force nobody reports the end: there the engines' logs tell, by their own times and by the lock.
+
+use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
+use crate::measure::line_time;
 use crate::model::{ContainerSeen, ContainerState, Event, EventKind, PodChange, PodSeen, TerminatedSeen, Verdict};
 
 use super::Check;
@@ -36,7 +40,7 @@ pub struct Overlap {
     pub second: String,
     /// From when, in ns since the run's start, by arrival.
     pub start_ns: u64,
-    /// How long by arrival, in ns.
+    /// How long by arrival, or by the engines' logs where they tell of more, in ns.
     pub arrival_ns: u64,
     /// How long by the kubelet's times, in whole seconds, where both are known.
     pub kubelet_s: Option<i64>,
@@ -63,7 +67,23 @@ struct Instance {
     exit_code: Option<i32>,
     end: &'static str,
     ready_ns: Option<u64>,
+    node: Option<String>,
+    /// When its pod was first told of.
+    pod_ns: u64,
     logged_lock: bool,
+    /// The times of the first and the last line of its engine's log, by that engine's clock.
+    logged: Option<[Timestamp; 2]>,
+}
+
+impl Instance {
+    /// For how long at least it lived on beside the second one after its own pod's object was gone, in ns by the engines' own logs.
+    fn outlived_ns(&self, second: &Instance) -> Option<u64> {
+        let ns = match (self.logged, second.logged) {
+            (Some([_, last]), Some([first, _])) => u64::try_from(last.duration_since(first).as_nanos()).unwrap_or(0),
+            _ => 0,
+        };
+        (self.end == OBJECT_GONE && self.finished_at.is_none() && (ns > 0 || second.logged_lock)).then_some(ns)
+    }
 }
 
 const TERMINATED: &str = "its termination was reported";
@@ -88,7 +108,11 @@ pub fn single_writer(events: &[Event], allowed: bool) -> Check {
         Verdict::Unknown
     };
     if overlaps.is_empty() {
-        evidence.push(format!("{} container instances were seen, never two at once", instances.len()));
+        let unseen = match instances.iter().filter(|i| i.end == OBJECT_GONE && i.finished_at.is_none()).count() {
+            0 => String::new(),
+            gone => format!("; of {gone} nobody reported the end, since their pods were deleted by force"),
+        };
+        evidence.push(format!("{} container instances were seen, never two at once{unseen}", instances.len()));
     } else if allowed {
         evidence.push("the experiment allows an overlap".to_owned());
     }
@@ -161,10 +185,19 @@ fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap>
         }
         _ => None,
     };
+    let outlived_ns = first.outlived_ns(second);
+    let arrival_ns = arrival_ns.max(outlived_ns.unwrap_or(0));
+    let one_clock = first.node.is_some() && first.node == second.node;
+    let both_ready = second.ready_ns.is_some_and(|ready| first.ready_ns.is_some() && ready < first.end_ns.unwrap_or(last_ns));
+    if first.end != OBJECT_GONE && first.end_ns.is_some_and(|ended| ended < second.pod_ns) {
+        return None;
+    }
     let certain = match kubelet_s {
-        Some(seconds) if seconds < 0 => return None,
+        _ if outlived_ns.is_some() => second.logged_lock || one_clock,
+        Some(seconds) if seconds < 0 && (one_clock || !both_ready) => return None,
+        Some(seconds) if seconds < 0 => false,
         // Starts before the second in which the other ends: no rounding can undo that.
-        Some(seconds) if seconds > 0 => true,
+        Some(seconds) if seconds > 0 => one_clock || both_ready,
         // The engine itself found the files in another process's hands.
         Some(_) if arrival_ns > 0 => second.logged_lock,
         None if arrival_ns > 0 => true,
@@ -183,7 +216,7 @@ fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap>
         arrival_ns,
         kubelet_s,
         first_end: first.end,
-        both_ready: second.ready_ns.is_some_and(|ready| first.ready_ns.is_some() && ready < first.end_ns.unwrap_or(last_ns)),
+        both_ready,
         refusal,
         certain,
     })
@@ -192,8 +225,10 @@ fn overlap(first: &Instance, second: &Instance, last_ns: u64) -> Option<Overlap>
 /// Every container instance that the watch told of.
 fn instances(events: &[Event]) -> Vec<Instance> {
     let mut instances: Vec<Instance> = Vec::new();
+    let mut pods: BTreeMap<&str, u64> = BTreeMap::new();
     for event in events {
         if let EventKind::Pod { change, pod } = &event.kind {
+            pods.entry(&pod.uid).or_insert(event.time_ns);
             for container in &pod.containers {
                 see(&mut instances, event.time_ns, *change, pod, container);
             }
@@ -206,13 +241,19 @@ fn instances(events: &[Event]) -> Vec<Instance> {
             }
         }
     }
+    for instance in &mut instances {
+        instance.pod_ns = pods.get(instance.pod_uid.as_str()).copied().unwrap_or(instance.start_ns);
+    }
     // The log of a container can arrive before the status that first tells of it.
     for event in events {
         if let EventKind::EngineLog { container_id, line } = &event.kind
-            && line.contains("5120")
             && let Some(instance) = instances.iter_mut().find(|i| &i.id == container_id)
         {
-            instance.logged_lock = true;
+            instance.logged_lock |= line.contains("5120");
+            if let Some(at) = line_time(line) {
+                let [first, last] = instance.logged.unwrap_or([at, at]);
+                instance.logged = Some([first.min(at), last.max(at)]);
+            }
         }
     }
     instances
@@ -281,7 +322,10 @@ fn instance(pod: &PodSeen, container: &ContainerSeen, id: String, time_ns: u64) 
         exit_code: None,
         end: NEVER_ENDED,
         ready_ns: None,
+        node: pod.node.clone(),
+        pod_ns: time_ns,
         logged_lock: false,
+        logged: None,
     }
 }
 
@@ -374,6 +418,67 @@ mod tests {
         let container_id = refused.containers[0].id.clone().expect("a container of the builder has an id");
         events.push(Event { time_ns: 260 * MS, kind: EventKind::EngineLog { container_id, line: "Error: 5120, Severity: 16".to_owned() } });
         assert_eq!(single_writer(&events, false).verdict, Verdict::Invalid);
+    }
+
+    fn logged(ms: u64, uid: &str, line: &str) -> Event {
+        Event { time_ns: ms * MS, kind: EventKind::EngineLog { container_id: format!("containerd://{uid}"), line: line.to_owned() } }
+    }
+
+    /// The object of a pod that is deleted by force goes at once, its process some time later, and no kubelet reports that.
+    #[test]
+    fn the_logs_tell_that_a_process_outlived_its_pod() {
+        let forced = || {
+            timeline(vec![
+                (0, PodChange::Added, pod("a", running(), true)),
+                (100, PodChange::Deleted, pod("a", running(), true)),
+                (101, PodChange::Added, pod("b", running(), false)),
+            ])
+        };
+        let check = single_writer(&forced(), false);
+        assert_eq!(check.verdict, Verdict::Valid);
+        assert!(check.evidence[0].contains("of 1 nobody reported the end"), "{:?}", check.evidence);
+        let begins = logged(120, "b", "2026-01-01 00:00:05.38 Server      Microsoft SQL Server");
+        for (last, verdict) in [("05.31", Verdict::Valid), ("05.39", Verdict::Invalid)] {
+            let ends = logged(130, "a", &format!("2026-01-01 00:00:{last} spid1s      SQL Server is terminating"));
+            assert_eq!(single_writer(&[forced(), vec![begins.clone(), ends]].concat(), false).verdict, verdict, "{last}");
+        }
+        let refused = logged(140, "b", "2026-01-01 00:00:05.40 spid1s      Error: 5120, Severity: 16");
+        assert_eq!(single_writer(&[forced(), vec![begins, refused]].concat(), false).verdict, Verdict::Invalid);
+    }
+
+    #[test]
+    fn the_clocks_of_two_nodes_do_not_decide() {
+        let with = |uid: &str, node: &str, finished: Option<&str>, started: &str| {
+            let mut pod = if finished.is_some() { ended(uid, 0) } else { pod(uid, running(), true) };
+            pod.node = Some(node.to_owned());
+            match &mut pod.containers[0].state {
+                ContainerState::Terminated(end) => {
+                    (end.started_at, end.finished_at) = (Some(started.to_owned()), finished.map(str::to_owned))
+                }
+                ContainerState::Running { started_at } => *started_at = Some(started.to_owned()),
+                ContainerState::Waiting { .. } => {}
+            }
+            pod
+        };
+        let first = with("a", "n1", None, "2026-01-01T00:00:01Z");
+        let end = |at| with("a", "n1", Some(at), "2026-01-01T00:00:01Z");
+        let second = |node| with("b", node, None, "2026-01-01T00:00:07Z");
+        // Its pod was made after the first's end was reported, so a finish in the future is a clock that is ahead.
+        let events = timeline(vec![
+            (0, PodChange::Added, first.clone()),
+            (6_000, PodChange::Modified, end("2026-01-01T00:00:12Z")),
+            (7_000, PodChange::Added, second("n2")),
+        ]);
+        assert_eq!(single_writer(&events, false).verdict, Verdict::Valid);
+        // Both were ready for five seconds, which the times of one clock could explain by a late report, those of two cannot.
+        for (node, verdict) in [("n1", Verdict::Valid), ("n2", Verdict::Unknown)] {
+            let events = timeline(vec![
+                (0, PodChange::Added, first.clone()),
+                (7_000, PodChange::Added, second(node)),
+                (12_000, PodChange::Modified, end("2026-01-01T00:00:06Z")),
+            ]);
+            assert_eq!(single_writer(&events, false).verdict, verdict, "{node}");
+        }
     }
 
     #[test]

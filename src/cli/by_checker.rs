@@ -11,7 +11,7 @@ use crate::exchange::{self, Foreign};
 use crate::experiment::{self, OwnSql};
 use crate::model::{Isolation, Op, OpenOps, Outcome, Scanner, Verdict};
 use crate::report::History;
-use crate::workload::OPENING_CONTENT;
+use crate::workload::{ACCOUNTS, OPENING_BALANCE, OPENING_CONTENT};
 
 use super::{CommandResult, Exit, Failure, Output, Streams, write_json};
 
@@ -104,7 +104,7 @@ impl ByChecker {
         };
         let checker: Box<dyn Checker> = match which {
             Which::Ledger => Box::new(Ledger::new(0)),
-            Which::Bank => Box::new(Bank::new()),
+            Which::Bank => Box::new(Bank::holding(ACCOUNTS, OPENING_BALANCE)),
             Which::Append => Box::new(Append::new(level, order)),
             Which::Register => Box::new(Register::new(OPENING_CONTENT)),
             Which::Queue => Box::new(Queue::new()),

@@ -189,7 +189,7 @@ fn list<W: Write, T>(
 fn workload_of(f: F) -> Option<WorkloadKind> {
     match f {
         F::LedgerAdd | F::Probe | F::LedgerRead => Some(WorkloadKind::Ledger),
-        F::BankTransfer | F::BankRead => Some(WorkloadKind::Bank),
+        F::BankTransfer | F::BankRead | F::BankFinal => Some(WorkloadKind::Bank),
         F::Txn | F::TxnFinal => Some(WorkloadKind::Append),
         F::RegisterRead | F::RegisterWrite | F::RegisterCas | F::RegisterFinal => Some(WorkloadKind::Register),
         F::Enqueue | F::Dequeue | F::QueueFinal => Some(WorkloadKind::Queue),

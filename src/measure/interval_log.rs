@@ -20,7 +20,7 @@ const DIGITS: u8 = 3;
 
 const WHICH: [&str; 2] = ["response", "service"];
 const OUTCOMES: [(OpType, &str); 3] = [(OpType::Ok, "ok"), (OpType::Fail, "fail"), (OpType::Info, "info")];
-const FS: [F; 16] = F::ALL;
+const FS: [F; 17] = F::ALL;
 
 /// The histograms of the interval that runs.
 pub(super) struct Interval {

@@ -30,7 +30,7 @@ pub use interval_log::lateness_percentiles;
 pub(crate) use interval_log::{add, new_histogram};
 pub use latency::{ByOutcome, ByStage, Curve, LatencyRecorder, LatencySummary, OpLatency, Repeats, StageLatency, Summary};
 pub use load_steps::{StepLatency, StepRecorder};
-pub use phases::{PROBE_PACE, PhaseSpan, phases};
+pub use phases::{PROBE_PACE, PhaseSpan, line_time, phases};
 pub use reconnect::{NewConnections, Sessions, new_connections, sessions};
 pub use recorder::{Invoked, OpSink, Recorder};
 pub use series::{BINS_MAX, Bin, ERROR_KINDS, Series};

@@ -320,7 +320,7 @@ impl Facts {
 }
 
 /// The time at the beginning of a line such as `2026-01-31 12:00:00.00 spid7s      Recovery is complete.`; containers keep UTC.
-fn line_time(line: &str) -> Option<Timestamp> {
+pub fn line_time(line: &str) -> Option<Timestamp> {
     let time: DateTime = line.get(..22)?.parse().ok()?;
     Offset::UTC.to_timestamp(time).ok()
 }

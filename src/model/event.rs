@@ -282,6 +282,11 @@ pub enum EventKind {
         /// Whether what is left was kept on purpose.
         kept: bool,
     },
+    /// The history is complete.
+    HistoryClosed {
+        /// How many lines it has.
+        transitions: u64,
+    },
     /// The last line of a run that reached its end.
     RunFinished,
 }

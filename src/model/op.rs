@@ -40,6 +40,8 @@ pub enum F {
     BankTransfer,
     /// Reads every balance in one snapshot; ok carries the balances in account order.
     BankRead,
+    /// Reads every balance after everything has healed; ok carries them in account order.
+    BankFinal,
     /// One transaction of appends and reads; the value is `[["append",key,element],["r",key,null],…]`, and ok carries what each read returned.
     Txn,
     /// Reads lists after everything has healed, in the form of a transaction that only reads.
@@ -66,12 +68,13 @@ pub enum F {
 
 impl F {
     /// Every kind of op.
-    pub const ALL: [F; 16] = [
+    pub const ALL: [F; 17] = [
         F::LedgerAdd,
         F::Probe,
         F::LedgerRead,
         F::BankTransfer,
         F::BankRead,
+        F::BankFinal,
         F::Txn,
         F::TxnFinal,
         F::RegisterRead,
@@ -87,7 +90,7 @@ impl F {
 
     /// Whether it is an op of the load, as opposed to those of the prober and of the final read.
     pub fn is_load(self) -> bool {
-        !matches!(self, F::Probe | F::LedgerRead | F::TxnFinal | F::RegisterFinal | F::QueueFinal | F::SqlCheck)
+        !matches!(self, F::Probe | F::LedgerRead | F::BankFinal | F::TxnFinal | F::RegisterFinal | F::QueueFinal | F::SqlCheck)
     }
 
     /// The kind of this word.
@@ -98,6 +101,7 @@ impl F {
             b"ledger-read" => F::LedgerRead,
             b"bank-transfer" => F::BankTransfer,
             b"bank-read" => F::BankRead,
+            b"bank-final" => F::BankFinal,
             b"txn" => F::Txn,
             b"txn-final" => F::TxnFinal,
             b"register-read" => F::RegisterRead,
@@ -121,6 +125,7 @@ impl F {
             F::LedgerRead => "ledger-read",
             F::BankTransfer => "bank-transfer",
             F::BankRead => "bank-read",
+            F::BankFinal => "bank-final",
             F::Txn => "txn",
             F::TxnFinal => "txn-final",
             F::RegisterRead => "register-read",

@@ -107,7 +107,7 @@ impl Long {
         let Long { rows, numbers, mops, elements } = self;
         let value = match op.value {
             // An empty list is a page to the untagged parser, whatever the op.
-            Value::Rows(all) if all.is_empty() && matches!(op.f, F::BankRead | F::QueueFinal | F::SqlCheck) => {
+            Value::Rows(all) if all.is_empty() && matches!(op.f, F::BankRead | F::BankFinal | F::QueueFinal | F::SqlCheck) => {
                 Short::Numbers(append(numbers, &[]))
             }
             Value::Rows(all) if all.is_empty() && matches!(op.f, F::Txn | F::TxnFinal) => Short::Txn(append_txn(mops, elements, &[])),
@@ -172,7 +172,7 @@ impl Long {
                 cursor.literal(b"}")?;
                 Some(Short::Transfer { from, to, amount })
             }
-            b'[' if matches!(f, F::BankRead | F::QueueFinal | F::SqlCheck) => {
+            b'[' if matches!(f, F::BankRead | F::BankFinal | F::QueueFinal | F::SqlCheck) => {
                 list(cursor, &mut self.numbers, Cursor::signed).map(Short::Numbers)
             }
             b'[' if f == F::LedgerRead => list(cursor, &mut self.rows, Cursor::row).map(Short::Rows),

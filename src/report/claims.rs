@@ -356,9 +356,12 @@ fn back_in_time(expect: &Expect, exercises: &[Exercise<'_>], ruling: &mut Ruling
         outages.push(length_ns);
         let length = Millis::from_ns(length_ns);
         let max = Millis::from_ns(max_ns);
+        let back = episode.outage.is_none_or(|outage| outage.ended && length_ns <= max_ns) && episode.commits > 0;
         if exercise.fault.recovered == Some(false) {
+            // Clients that commit again say more than a watch that saw no ready pod, but not that all is well.
+            let (verdict, but) = if back { (Verdict::Unknown, "clients were back, and ") } else { (Verdict::Invalid, "") };
             let seen = &exercise.fault.last_seen;
-            ruling.add(Verdict::Invalid, format!("{id}: the target did not recover; last seen: {seen}"));
+            ruling.add(verdict, format!("{id}: {but}the target did not recover; last seen: {seen}"));
         } else if episode.outage.is_some_and(|outage| !outage.ended) {
             let verdict = if length_ns > max_ns { Verdict::Invalid } else { Verdict::Unknown };
             ruling.add(verdict, format!("{id}: clients were not back {length} after their last commit, when nobody looked any more"));

@@ -118,6 +118,16 @@ fn workload(record: &Record<'_>, reasons: &mut Vec<String>) {
 }
 
 fn reading(record: &Record<'_>, reasons: &mut Vec<String>) {
+    let closed = record.events.iter().find_map(|event| match event.kind {
+        EventKind::HistoryClosed { transitions } => Some(transitions),
+        _ => None,
+    });
+    if let Some(written) = closed.filter(|&written| written != record.transitions) {
+        reasons.push(format!(
+            "the history was closed with {written} lines and has {}: what is missing could have shown anything",
+            record.transitions
+        ));
+    }
     let finished = |wanted: Phase| {
         record.events.iter().any(|event| matches!(&event.kind, EventKind::PhaseFinished { phase, ok: true, .. } if *phase == wanted))
     };

@@ -83,6 +83,18 @@ fn without_a_final_read_nothing_is_decided() {
 }
 
 #[test]
+fn a_history_that_is_shorter_than_what_was_recorded_decides_nothing() {
+    let mut run = RunBuilder::passing();
+    let transitions = run.history.ops.len() as u64;
+    run.at(14_935, EventKind::HistoryClosed { transitions });
+    assert_eq!(run.judge().outcome(), Outcome::Pass);
+    run.history.ops.pop();
+    let report = run.judge();
+    assert_eq!(report.outcome(), Outcome::Inconclusive);
+    assert!(report.reasons[0].contains("the history was closed with"), "{:?}", report.reasons);
+}
+
+#[test]
 fn an_interrupted_run_is_inconclusive() {
     let signal = "SIGINT".to_owned();
     inconclusive("interrupted by SIGINT", |run| {

@@ -133,6 +133,18 @@ fn a_lost_commit_that_the_experiment_allows_does_not_fail() {
 }
 
 #[test]
+fn a_lost_commit_fails_even_where_the_experiment_does_not_ask_for_it() {
+    let report = fails("HA-6 does not hold", |run| {
+        run.plan.expect.claims.remove(&Claim::Ha6);
+        let mut keys = run.acked();
+        run.history.ops.retain(|op| op.f != F::LedgerRead);
+        keys.remove(10);
+        run.history.final_read(&keys);
+    });
+    assert!(!claim(&report, Claim::Ha6).expected);
+}
+
+#[test]
 fn only_expected_claims_decide() {
     let mut run = RunBuilder::passing();
     run.plan.expect.reconnect.max = Duration::from_millis(100);
@@ -157,7 +169,17 @@ fn a_target_that_does_not_recover_fails_with_what_was_last_seen() {
             true
         });
     };
-    fails("CrashLoopBackOff", unrecovered);
+    let report = fails("HA-7 does not hold", |run| {
+        unrecovered(run);
+        run.plan.expect.reconnect.max = Duration::from_millis(100);
+    });
+    let evidence = &claim(&report, Claim::Ha7).evidence;
+    assert!(
+        evidence.iter().any(|line| line.contains("pod-kill-2: the target did not recover; last seen: CrashLoopBackOff")),
+        "{evidence:?}"
+    );
+    // Clients that were back in time are no failure of HA-7, and a pod that nobody saw ready is no proof of it.
+    inconclusive("clients were back, and the target did not recover; last seen: CrashLoopBackOff", unrecovered);
     // Without HA-7 it does not fail the run, and it does not pass either.
     inconclusive("did not recover from pod-kill-2", |run| {
         unrecovered(run);

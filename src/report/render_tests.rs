@@ -41,7 +41,9 @@ Checks
   ledger         valid    1086 attempted = 1072 acknowledged + 14 failed + 0
                           unknown; read back: 1072 ok, 0 recovered, 0 lost, 0
                           unexpected, 0 resurrected, 0 duplicated, 0 altered
-  single-writer  valid    3 container instances were seen, never two at once
+  single-writer  valid    3 container instances were seen, never two at once; of
+                          2 nobody reported the end, since their pods were
+                          deleted by force
   volume         valid    claim data kept its volume pv-1 (/volumes/pv-1)
 
 Load

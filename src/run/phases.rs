@@ -416,6 +416,8 @@ impl<'a> Run<'a> {
         }
         let read = workload::final_read(&self.plan.workload, &sql, &self.recorder.sink(), self.clock, FINAL_READ_WITHIN).await;
         if !read.complete {
+            // What the engine says of its pages may be why, and a finding of its own; that it could not be asked either is told by the error below.
+            let _ = self.identify(IdentityMoment::After).await;
             let last = read.last_error.map(|error| error.message).unwrap_or_default();
             return Err(RunError::Engine(format!("the final read was not complete after {} attempts; last error: {last}", read.attempts)));
         }
@@ -455,8 +457,9 @@ impl<'a> Run<'a> {
         self.heal_active(true).await;
         // Joining the recorder's thread blocks, so it has nothing left to write by then.
         self.recorder.flush().await;
-        if let Err(why) = self.recorder.finish() {
-            self.timeline.emit(EventKind::HarnessError { message: format!("the history is not complete: {why}") });
+        match self.recorder.finish() {
+            Ok(transitions) => self.timeline.emit(EventKind::HistoryClosed { transitions }),
+            Err(why) => self.timeline.emit(EventKind::HarnessError { message: format!("the history is not complete: {why}") }),
         }
         // The verdict decides whether the target is kept for a look, so a first judgement comes before the clean-up.
         let keep = match self.keep {

@@ -188,7 +188,7 @@ async fn acknowledged(sink: &OpSink, ops: u64, engine: &Engine) -> Result<(), Tr
 fn judge(folder: &Path, isolation: Isolation) -> Result<(Vec<Check>, u64), TrialError> {
     let checkers: [Box<dyn Checker>; 5] = [
         Box::new(Ledger::new(0)),
-        Box::new(Bank::new()),
+        Box::new(Bank::holding(workload::ACCOUNTS, workload::OPENING_BALANCE)),
         Box::new(Append::new(isolation, Order::RealTime)),
         Box::new(Register::new(OPENING_CONTENT)),
         Box::new(Queue::new()),

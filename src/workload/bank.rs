@@ -88,12 +88,14 @@ async fn move_money(transaction: &mut Transaction<'_>, from: u32, to: u32, amoun
     Ok(())
 }
 
+/// What every account holds, at one instant.
+pub async fn balances(session: &mut Session, limit: Duration) -> Result<Vec<i64>, SqlError> {
+    let rows = session.query_rows(READ, &[], limit).await?;
+    rows.iter().map(|row| row.whole(1)).collect()
+}
+
 async fn read(session: &mut Session, limit: Duration) -> Outcome {
-    let balances = async {
-        let rows = session.query_rows(READ, &[], limit).await?;
-        rows.iter().map(|row| row.whole(1)).collect::<Result<Vec<i64>, SqlError>>()
-    };
-    match balances.await {
+    match balances(session, limit).await {
         Ok(balances) => Outcome::ok(Value::Numbers(balances)),
         // A read changes nothing, so that an unanswered one certainly did not happen.
         Err(error) => Outcome::of_error(&error, Sent::BeforeCommit, Value::None),

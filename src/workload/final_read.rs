@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::append::elements;
+use super::bank;
 use super::ledger::{digest_as_column, digest_of};
 use super::prepare::DATABASE;
 use super::queue;
@@ -32,8 +33,6 @@ pub struct FinalRead {
     pub complete: bool,
     /// Rows of that chain.
     pub rows: u64,
-    /// Rows whose stored digest is not the digest of their stored payload.
-    pub torn: u64,
     /// Chains that were begun.
     pub attempts: u32,
     /// Why the last page that failed did.
@@ -43,16 +42,17 @@ pub struct FinalRead {
 /// Reads the ledger from the first key to the last, page by page, each page an op `ledger-read`; an empty page ends it. A page that fails is recorded as
 /// failed, and the read begins again at the first key with new ops, until the deadline.
 ///
-/// The digest that is reported for a row is computed from the payload that was read, so that damage to either column shows.
+/// The digest that is recorded for a row is computed from the payload that was read. Where the stored digest is another one, its complement is recorded, which no
+/// row was written with: so damage to either column shows.
 ///
-/// Then come the lists, the registers, the queue and the user's own checks, where the load has any.
+/// Then come the lists, the accounts, the registers, the queue and the user's own checks, where the load has any.
 pub async fn final_read(plan: &WorkloadPlan, target: &Target, sink: &OpSink, clock: Clock, deadline: Duration) -> FinalRead {
     let target = target.in_database(DATABASE);
     let end = Instant::now() + deadline;
     let mut result = FinalRead::default();
     while Instant::now() < end {
         result.attempts += 1;
-        (result.rows, result.torn) = (0, 0);
+        result.rows = 0;
         match read_chain(plan, &target, sink, clock, end, &mut result).await {
             Ok(()) => {
                 result.complete = true;
@@ -99,6 +99,11 @@ async fn read_chain(
         let read = read_lists(&mut session, keys, PAGE_TIMEOUT.min(left())).await;
         completed(sink, op, unread, read.map(Value::Txn))?;
         first = last + 1;
+    }
+    if plan.mix.contains_key(&WorkloadKind::Bank) {
+        let op = sink.invoke(process, F::BankFinal, Value::None, clock.now_ns());
+        let read = bank::balances(&mut session, PAGE_TIMEOUT.min(left())).await;
+        completed(sink, op, Value::None, read.map(Value::Numbers))?;
     }
     if plan.mix.contains_key(&WorkloadKind::Register) {
         for key in 0..REGISTERS {
@@ -161,10 +166,8 @@ async fn read_ledger(session: &mut Session, sink: &OpSink, clock: Clock, end: In
         match page {
             Ok(page) => {
                 result.rows += page.len() as u64;
-                result.torn += page.iter().filter(|row| row.torn).count() as u64;
-                let rows: Vec<(u64, Digest)> = page.iter().map(|row| (row.key, row.digest)).collect();
-                let last = rows.last().map(|(key, _)| *key);
-                sink.complete(op, OpType::Ok, Value::Rows(rows), None);
+                let last = page.last().map(|(key, _)| *key);
+                sink.complete(op, OpType::Ok, Value::Rows(page), None);
                 match last {
                     Some(key) => after = key,
                     None => return Ok(()),
@@ -175,15 +178,8 @@ async fn read_ledger(session: &mut Session, sink: &OpSink, clock: Clock, end: In
     }
 }
 
-struct ReadRow {
-    key: u64,
-    digest: Digest,
-    torn: bool,
-}
-
-fn read_row(row: &Row) -> Result<ReadRow, SqlError> {
-    let key = row.whole(0)?.cast_unsigned();
+fn read_row(row: &Row) -> Result<(u64, Digest), SqlError> {
     let digest = digest_of(row.bytes(1)?.unwrap_or_default());
-    let torn = row.integer(2)? != Some(digest_as_column(digest));
-    Ok(ReadRow { key, digest, torn })
+    let whole = row.integer(2)? == Some(digest_as_column(digest));
+    Ok((row.whole(0)?.cast_unsigned(), if whole { digest } else { Digest(!digest.0) }))
 }
