@@ -82,6 +82,8 @@ pub struct Table {
     pub created: i64,
     /// Last identity value given out; shared by every version of the table.
     pub last_identity: Arc<AtomicI64>,
+    /// What `t_identity` knows that by: its object_id, or after a TRUNCATE a negative number of its own.
+    pub counter: i64,
 }
 
 impl Table {
@@ -194,7 +196,7 @@ impl Catalog {
             )
             .state(2));
         }
-        let start = columns.iter().find_map(|c| c.identity).map_or(0, |(seed, inc)| seed - inc);
+        let last_identity = before_seed(&columns);
         let mut t = Table {
             id,
             schema: "dbo".to_owned(),
@@ -205,7 +207,8 @@ impl Catalog {
             foreign: vec![],
             indexes: vec![],
             created,
-            last_identity: Arc::new(AtomicI64::new(start)),
+            last_identity,
+            counter: id,
         };
         self.add_constraints(&mut t, def)?;
         let t = Arc::new(t);
@@ -326,12 +329,48 @@ impl Catalog {
         t
     }
 
+    /// Another table whose foreign key references this one.
+    pub fn is_referenced(&self, name: &ObjName) -> bool {
+        let other = |t: &&Arc<Table>| !t.name.eq_ignore_ascii_case(&name.name);
+        self.tables().filter(other).any(|t| t.foreign.iter().any(|f| f.table.1.eq_ignore_ascii_case(&name.name)))
+    }
+
+    /// A table that is emptied, in its new form: its identity starts again in a counter of its own, so that a rollback finds the old one as it was.
+    ///
+    /// # Errors
+    /// 4701, 4712.
+    pub fn truncate(&mut self, name: &ObjName) -> SqlResult<Arc<Table>> {
+        let old = self.table(name).cloned().ok_or_else(|| {
+            SqlError::new(
+                4701,
+                format!("Cannot find the object \"{}\" because it does not exist or you do not have permissions.", name.shown()),
+            )
+        })?;
+        if self.is_referenced(name) {
+            let text = format!("Cannot truncate table '{}' because it is being referenced by a FOREIGN KEY constraint.", name.shown());
+            return Err(SqlError::new(4712, text));
+        }
+        if old.columns.iter().all(|c| c.identity.is_none()) {
+            return Ok(old);
+        }
+        let mut t = copy(&old);
+        t.last_identity = before_seed(&t.columns);
+        t.counter = -i64::try_from(self.version).unwrap_or(i64::MAX) - 1;
+        Ok(self.put(t))
+    }
+
     /// Removes a table.
     pub fn drop_table(&mut self, name: &ObjName) -> Option<Arc<Table>> {
         let t = self.tables.remove(&key_of(name.schema.as_deref().unwrap_or("dbo"), &name.name))?;
         self.version += 1;
         Some(t)
     }
+}
+
+/// An identity of which nothing has been given out.
+fn before_seed(columns: &[Column]) -> Arc<AtomicI64> {
+    let start = columns.iter().find_map(|c| c.identity).map_or(0, |(seed, inc)| seed - inc);
+    Arc::new(AtomicI64::new(start))
 }
 
 fn copy(t: &Table) -> Table {
@@ -346,6 +385,7 @@ fn copy(t: &Table) -> Table {
         indexes: t.indexes.clone(),
         created: t.created,
         last_identity: t.last_identity.clone(),
+        counter: t.counter,
     }
 }
 

@@ -25,8 +25,8 @@ pub trait Facts: Send + Sync + 'static {
     fn server_property(&self, name: &str) -> Option<String>;
     /// DATABASEPROPERTYEX(db, name).
     fn db_property(&self, db: &str, name: &str) -> Option<String>;
-    /// Next value of a table's identity column.
-    fn next_identity(&self, object: i64) -> Option<i64>;
+    /// Next value of a table's identity column, by its counter.
+    fn next_identity(&self, counter: i64) -> Option<i64>;
 }
 
 /// A server that knows of nothing, for statements that need none.

@@ -75,10 +75,11 @@ impl Database {
         .class(14)
     }
 
-    /// Makes the identity column of a new table known.
+    /// Makes the identity column of a new or emptied table known, and forgets those that no catalog and no statement holds any more.
     pub fn add_identity(&self, t: &Arc<Table>) {
         if let Ok(mut i) = self.identities.lock() {
-            i.insert(t.id, t.clone());
+            i.retain(|_, t| Arc::strong_count(t) > 1 || Arc::strong_count(&t.last_identity) > 1);
+            i.insert(t.counter, t.clone());
         }
     }
 
@@ -182,8 +183,8 @@ impl Facts for DbFacts {
             .to_owned(),
         )
     }
-    fn next_identity(&self, object: i64) -> Option<i64> {
-        self.identities.lock().ok()?.get(&object).map(|t| t.next_identity())
+    fn next_identity(&self, counter: i64) -> Option<i64> {
+        self.identities.lock().ok()?.get(&counter).map(|t| t.next_identity())
     }
 }
 
@@ -314,7 +315,7 @@ impl Store {
         }
         let gate = cache.as_ref().map(VolatileCache::gate);
         if let Ok(mut i) = identities.lock() {
-            i.extend(catalog.tables().map(|t| (t.id, t.clone())));
+            i.extend(catalog.tables().map(|t| (t.counter, t.clone())));
         }
         let catalog = Arc::new(RwLock::new(Arc::new(catalog)));
         let (tx, rx) = channel();

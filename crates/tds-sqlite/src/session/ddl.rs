@@ -87,15 +87,8 @@ impl Session {
             StmtKind::Truncate(name) => {
                 let db = self.database_of(name)?;
                 self.change(&db, Some(name), |_, c| {
-                    let t = c.table(name).cloned().ok_or_else(|| {
-                        SqlError::new(
-                            4701,
-                            format!(
-                                "Cannot find the object \"{}\" because it does not exist or you do not have permissions.",
-                                name.shown()
-                            ),
-                        )
-                    })?;
+                    let t = c.truncate(name)?;
+                    db.add_identity(&t);
                     Ok(vec![format!("DELETE FROM {}", t.quoted())])
                 })
                 .await
@@ -176,13 +169,10 @@ impl Session {
             return Ok(());
         }
         self.change(&db, Some(name), |_, c| {
-            if let Some(t) = c
-                .tables()
-                .find(|t| !t.name.eq_ignore_ascii_case(&name.name) && t.foreign.iter().any(|f| f.table.1.eq_ignore_ascii_case(&name.name)))
-            {
+            if c.is_referenced(name) {
                 return Err(SqlError::new(
                     3726,
-                    format!("Could not drop object '{}' because it is referenced by a FOREIGN KEY constraint.", t.name),
+                    format!("Could not drop object '{}' because it is referenced by a FOREIGN KEY constraint.", name.shown()),
                 ));
             }
             match c.drop_table(name) {

@@ -74,6 +74,8 @@ struct Tran {
     written: u64,
     /// The catalog as this transaction changed it.
     catalog: Option<Arc<Catalog>>,
+    /// Its savepoints, with the catalog at each.
+    saves: Vec<(String, Option<Arc<Catalog>>)>,
     /// Of a SNAPSHOT transaction: what it sees.
     snapshot: Option<Snapshot>,
     /// Only a rollback is possible: XACT_STATE() = -1.

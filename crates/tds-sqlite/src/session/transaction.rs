@@ -218,9 +218,13 @@ impl Session {
         if let Some(name) = name
             && let Some(h) = &self.tran.handle
         {
-            let sql = format!("ROLLBACK TO {}", crate::engine::catalog::quote(&format!("s.{}", name.to_lowercase())));
             let missing = || SqlError::new(6401, format!("Cannot roll back {name}. No transaction or savepoint of that name was found."));
-            return h.call(|reply| TxOp::Script(vec![sql], reply)).await?.map_err(|_| missing());
+            let at = self.tran.saves.iter().rposition(|s| s.0.eq_ignore_ascii_case(name)).ok_or_else(missing)?;
+            let sql = format!("ROLLBACK TO {}", crate::engine::catalog::quote(&format!("s.{}", name.to_lowercase())));
+            h.call(|reply| TxOp::Script(vec![sql], reply)).await?.map_err(|_| missing())?;
+            self.tran.saves.truncate(at + 1);
+            self.tran.catalog.clone_from(&self.tran.saves[at].1);
+            return Ok(());
         }
         self.rollback_all().await
     }
@@ -246,9 +250,10 @@ impl Session {
         let db = self.tran.db.clone().unwrap_or_else(|| self.db.clone());
         self.own_writer(&db, vec![]).await?;
         let sql = format!("SAVEPOINT {}", crate::engine::catalog::quote(&format!("s.{}", name.to_lowercase())));
-        match &self.tran.handle {
-            Some(h) => h.call(|reply| TxOp::Script(vec![sql], reply)).await?,
-            None => Ok(()),
+        if let Some(h) = &self.tran.handle {
+            h.call(|reply| TxOp::Script(vec![sql], reply)).await??;
+            self.tran.saves.push((name.to_lowercase(), self.tran.catalog.clone()));
         }
+        Ok(())
     }
 }

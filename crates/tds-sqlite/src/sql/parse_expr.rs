@@ -184,8 +184,15 @@ impl Parser<'_> {
                 Ok(Expr::Dec(s))
             }
             Tok::Float(s) => {
+                let line = self.line();
                 self.at += 1;
-                s.parse().map(Expr::Float).map_err(|_| self.err_prev())
+                let n: f64 = s.parse().map_err(|_| self.err_prev())?;
+                if n.is_infinite() {
+                    let shown: String = s.chars().take(128).collect();
+                    let text = format!("The floating point value '{shown}' is out of the range of computer representation (8 bytes).");
+                    return Err(SqlError::new(168, text).class(15).at(line));
+                }
+                Ok(Expr::Float(n))
             }
             Tok::Str(s, n) => {
                 self.at += 1;

@@ -51,7 +51,7 @@ impl Tr<'_> {
             return self.store(&x, t, at);
         }
         if c.identity.is_some() {
-            return Ok(format!("t_identity({})", t.id));
+            return Ok(format!("t_identity({})", t.counter));
         }
         if c.nullable {
             return Ok("NULL".to_owned());

@@ -13,6 +13,8 @@ async fn by_number() {
         (156, "SELECT FROM p"),
         (105, "SELECT 'open"),
         (137, "SELECT @nope"),
+        (168, "INSERT INTO p VALUES (1e400, 'x', 9)"),
+        (168, "SELECT -1e400"),
         (195, "SELECT NO_SUCH_FUNCTION(1)"),
         (207, "SELECT nope FROM p"),
         (208, "SELECT * FROM nope"),

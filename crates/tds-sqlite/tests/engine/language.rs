@@ -169,3 +169,29 @@ async fn implicit_transactions() {
     assert_eq!(one::<i32>(&mut c, "INSERT INTO t VALUES (3); ROLLBACK; SELECT COUNT(*) FROM t").await, 2);
     assert_eq!(one::<i32>(&mut c, "ROLLBACK; SET IMPLICIT_TRANSACTIONS OFF; DELETE FROM t; SELECT @@TRANCOUNT").await, 0);
 }
+
+#[tokio::test]
+async fn truncate_starts_the_identity_again() {
+    let rig = Rig::new().await;
+    let mut c = rig.chaos().await;
+    run(&mut c, DATA).await.unwrap();
+    let next = "INSERT INTO b (a_id) OUTPUT inserted.id VALUES (1)";
+    assert_eq!(one::<i32>(&mut c, "BEGIN TRAN; TRUNCATE TABLE b; INSERT INTO b (a_id) OUTPUT inserted.id VALUES (2)").await, 10);
+    assert_eq!(one::<i32>(&mut c, next).await, 15);
+    assert_eq!(one::<i32>(&mut c, "TRUNCATE TABLE b; INSERT INTO b (a_id) OUTPUT inserted.id VALUES (2)").await, 10);
+    assert_eq!(one::<i32>(&mut c, "ROLLBACK; SELECT COUNT(*) FROM b").await, 3);
+    assert_eq!(one::<i32>(&mut c, next).await, 25, "a rollback brings the identity back");
+    let sql = "BEGIN TRAN; SAVE TRAN s; TRUNCATE TABLE b; CREATE TABLE e (x INT); ROLLBACK TRAN s";
+    assert_eq!(one::<i32>(&mut c, &format!("{sql}; {next}")).await, 30, "so does one to a savepoint");
+    assert_eq!(code(&mut c, "COMMIT; SELECT * FROM e").await, 208);
+    assert_eq!(one::<i32>(&mut c, "SELECT COUNT(*) FROM b").await, 5);
+    assert_eq!(one::<i32>(&mut c, &format!("TRUNCATE TABLE b; {next}")).await, 10);
+    assert_eq!(one::<i32>(&mut c, &format!("DELETE FROM b; {next}")).await, 15, "DELETE lets it go on");
+    for (want, sql) in [(4712, "TRUNCATE TABLE a"), (4701, "TRUNCATE TABLE nope"), (3726, "DROP TABLE a")] {
+        assert_eq!(code(&mut c, sql).await, want, "{sql}");
+    }
+    let e = run(&mut c, "DROP TABLE a").await.unwrap_err();
+    assert!(e.to_string().contains("object 'a'"), "{e}");
+    run(&mut c, "CREATE TABLE own (id INT PRIMARY KEY, up INT NULL REFERENCES own(id)); INSERT INTO own VALUES (1, NULL), (2, 1)").await.unwrap();
+    assert_eq!(one::<i32>(&mut c, "TRUNCATE TABLE own; SELECT COUNT(*) FROM own").await, 0, "a reference to itself is no hindrance");
+}
