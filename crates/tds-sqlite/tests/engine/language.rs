@@ -192,6 +192,8 @@ async fn truncate_starts_the_identity_again() {
     }
     let e = run(&mut c, "DROP TABLE a").await.unwrap_err();
     assert!(e.to_string().contains("object 'a'"), "{e}");
-    run(&mut c, "CREATE TABLE own (id INT PRIMARY KEY, up INT NULL REFERENCES own(id)); INSERT INTO own VALUES (1, NULL), (2, 1)").await.unwrap();
+    run(&mut c, "CREATE TABLE own (id INT PRIMARY KEY, up INT NULL REFERENCES own(id)); INSERT INTO own VALUES (1, NULL), (2, 1)")
+        .await
+        .unwrap();
     assert_eq!(one::<i32>(&mut c, "TRUNCATE TABLE own; SELECT COUNT(*) FROM own").await, 0, "a reference to itself is no hindrance");
 }
