@@ -91,6 +91,31 @@ mod tests {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// Rules that cannot be listed are not gone, and those of others stay.
+    #[test]
+    fn a_cut_is_restored_or_the_script_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = "#!/bin/sh\ncase \"$*\" in\n*-L*) [ -f \"$0.rules\" ] && cat -n \"$0.rules\" ;;\n*-D*) shift 4; sed -i \"$1d\" \"$0.rules\" ;;\nesac\n";
+        let rules = "ACCEPT all /* other */\nDROP all /* mine */\nDROP all /* mine */\n";
+        for name in ["iptables", "ip6tables"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, tool).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            std::fs::write(folder.path().join(format!("{name}.rules")), rules).unwrap();
+        }
+        let Script { text, arguments } = Script::of(&NodeAction::RestoreService { mark: "mine".to_owned() }).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let restore = || Command::new("sh").args(["-euc", &text, "chaos"]).args(&arguments).env("PATH", &path).output().unwrap();
+        let restored = restore();
+        assert!(restored.status.success(), "{restored:?}");
+        let removed = if std::path::Path::new("/proc/net/if_inet6").exists() { 4 } else { 2 };
+        assert_eq!(String::from_utf8_lossy(&restored.stdout), format!("{removed} rules were removed\n"));
+        assert_eq!(std::fs::read_to_string(folder.path().join("iptables.rules")).unwrap(), "ACCEPT all /* other */\n");
+        // Without its rules the tool fails, as with a lock that somebody else holds.
+        std::fs::remove_file(folder.path().join("iptables.rules")).unwrap();
+        assert!(!restore().status.success());
+    }
+
     #[test]
     fn a_container_that_is_gone_is_told_and_nothing_is_hit() {
         let container_id = "containerd://0000000000000000000000000000000000000000000000000000000000000000".to_owned();

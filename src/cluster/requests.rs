@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Method, Request};
 use kube::client::Body;
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
 use super::crash_point;
 
@@ -27,6 +28,24 @@ pub(super) struct Observed<S> {
     inner: S,
 }
 
+/// A server that has accepted a request and says nothing is given up on. Longer than it waits for an admission webhook itself.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Whether the answer to a request may begin whenever there is something to tell.
+fn streams(request: &Request<Body>) -> bool {
+    request.uri().query().is_some_and(|query| query.split('&').any(|pair| matches!(pair, "watch=true" | "follow=true")))
+}
+
+async fn answered<T>(answer: impl Future<Output = Result<T, BoxError>>, limit: Option<Duration>) -> Result<T, BoxError> {
+    match limit {
+        None => answer.await,
+        Some(limit) => match tokio::time::timeout(limit, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("the API server did not answer within {} s", limit.as_secs()).into()),
+        },
+    }
+}
+
 /// Whether a request changes nothing: a review is a question that is asked by POST.
 fn only_asks(request: &Request<Body>) -> bool {
     request.method() == Method::GET || request.uri().path().starts_with("/apis/authorization.k8s.io/")
@@ -34,10 +53,9 @@ fn only_asks(request: &Request<Body>) -> bool {
 
 impl<S> Service<Request<Body>> for Observed<S>
 where
-    S: Service<Request<Body>>,
+    S: Service<Request<Body>, Error = BoxError>,
     S::Future: Send + 'static,
     S::Response: 'static,
-    S::Error: 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -49,12 +67,13 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         tracing::trace!("{} {}", request.method(), request.uri());
+        let limit = if streams(&request) { None } else { Some(ANSWERED_WITHIN) };
         if only_asks(&request) {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(answered(self.inner.call(request), limit));
         }
         let what = format!("{} {}", request.method(), request.uri().path());
         crash_point(|| format!("before {what}"));
-        let answer = self.inner.call(request);
+        let answer = answered(self.inner.call(request), limit);
         Box::pin(async move {
             let answer = answer.await;
             crash_point(|| format!("after {what}"));

@@ -19,6 +19,8 @@ impl Run<'_> {
             (Some(client), None) => (self.remove_namespace(client, keep).await, NAMESPACE_STEP),
         };
         let nodes = match &self.client {
+            // Through them what was not healed can still be.
+            Some(_) if !self.unhealed.is_empty() => Ok(()),
             Some(client) => self.close_nodes(client).await.map_err(|error| with_causes(&error)),
             None => Ok(()),
         };

@@ -76,12 +76,16 @@ pub async fn inject(options: InjectOptions, cancel: CancellationToken) -> Result
         let journal = Journal::create(&folder, &Entry::Begin { run, cluster: record })?;
         Ok::<_, std::io::Error>((folder, journal))
     });
-    let site = site(&options, fault.as_ref(), provider, id).await;
-    let (folder, journal) = journal.await.map_err(|error| RunError::Bug(error.to_string()))??;
-    let aimed = match site {
-        Ok(site) => aim(&options, fault.as_ref(), site).await,
-        Err(error) => Err(error),
+    let aiming = async {
+        let site = site(&options, fault.as_ref(), provider, id).await?;
+        aim(&options, fault.as_ref(), site).await
     };
+    let aimed = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(RunError::Interrupted),
+        aimed = aiming => aimed,
+    };
+    let (folder, journal) = journal.await.map_err(|error| RunError::Bug(error.to_string()))??;
     let (site, target) = match aimed {
         Ok(aimed) => aimed,
         Err(error) => {
@@ -106,8 +110,9 @@ pub async fn inject(options: InjectOptions, cancel: CancellationToken) -> Result
         interrupted: false,
     };
     let watched = tokio::select! {
-        watched = watch(&options, fault.as_ref(), &site, &target, began, &mut injected) => watched,
+        biased;
         () = cancel.cancelled() => Err(RunError::Interrupted),
+        watched = watch(&options, fault.as_ref(), &site, &target, began, &mut injected) => watched,
     };
     injected.interrupted = matches!(watched, Err(RunError::Interrupted));
     // Without `heal` a fault stays that took effect; one that failed half-way is undone whatever was asked for.

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+
 use super::existing::drop_left;
 use super::phases::with_causes;
 use super::{CLEAN_UP_WITHIN, RunError};
-use crate::cluster::{self, ClusterProvider, NodeAction, Signal};
+use crate::cluster::{self, ClusterError, ClusterProvider, NodeAction, Signal, Typed};
 use crate::fault::{
     self,
     journal::{self, Entry, Journal, Undo},
@@ -60,6 +63,7 @@ pub async fn recover(reports: &Path) -> Result<Vec<Recovery>, RunError> {
 /// Undoes what is pending, newest first, and closes the journal.
 async fn replay(journal: &Journal, entries: &[Entry]) -> Result<Vec<String>, RunError> {
     let mut done = Vec::new();
+    let mut failed = None;
     let pending = journal::pending(entries);
     let begin = entries.iter().find_map(|entry| match entry {
         Entry::Begin { run, cluster } => Some((run, cluster)),
@@ -83,15 +87,32 @@ async fn replay(journal: &Journal, entries: &[Entry]) -> Result<Vec<String>, Run
         } else {
             Some(cluster::client(provider.connect().await?)?)
         };
+        let reaches_nodes = |undo: &Undo| match (undo, &record.node_access) {
+            (Undo::DeleteNamespace { namespace }, Some(access)) => *namespace == access.namespace,
+            _ => false,
+        };
         for (step, undo) in pending {
-            let detail = match &client {
-                Some(client) => undo_one(client, provider.as_ref(), run, undo).await?,
-                None if undo == Undo::DeleteCluster => format!("cluster {} is deleted", provider.name()),
-                None => "went with its cluster".to_owned(),
+            // Through that namespace the nodes are reached: it stays while something is left to undo on one.
+            if failed.is_some() && reaches_nodes(&undo) {
+                continue;
+            }
+            let undone = match &client {
+                Some(client) => undo_one(client, provider.as_ref(), run, undo).await,
+                None if undo == Undo::DeleteCluster => Ok(format!("cluster {} is deleted", provider.name())),
+                None => Ok("went with its cluster".to_owned()),
             };
-            journal.undone(&step, &detail)?;
-            done.push(format!("{step}: {detail}"));
+            match undone {
+                Ok(detail) => {
+                    journal.undone(&step, &detail)?;
+                    done.push(format!("{step}: {detail}"));
+                }
+                // What is older is undone all the same.
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     journal.append(&Entry::Closed)?;
     Ok(done)
@@ -118,8 +139,9 @@ async fn undo_one(client: &kube::Client, provider: &dyn ClusterProvider, run: &s
             let go_on = NodeAction::SignalContainer { container_id: container_id.clone(), signal: Signal::Continue };
             match provider.act(client, &node, &go_on).await {
                 Ok(done) => done,
-                // An instance that is gone cannot be told to go on, and need not.
-                Err(error) => format!("container {container_id} was not told to go on: {error}"),
+                // An instance that is gone cannot be told to go on, and need not; one that runs must be.
+                Err(error) if runs(client, &container_id).await? => return Err(error.into()),
+                Err(_) => format!("container {container_id} is gone"),
             }
         }
         Undo::ThawNode { node } => provider.act(client, &node, &NodeAction::Thaw).await?,
@@ -130,4 +152,15 @@ async fn undo_one(client: &kube::Client, provider: &dyn ClusterProvider, run: &s
         Undo::RestoreService { node, mark } => provider.act(client, &node, &NodeAction::RestoreService { mark }).await?,
         Undo::EmptyVolume { node, path, mark } => provider.act(client, &node, &NodeAction::EmptyVolume { path, mark }).await?,
     })
+}
+
+/// Whether the API server knows of a running container with this id, of any pod.
+async fn runs(client: &kube::Client, container_id: &str) -> Result<bool, RunError> {
+    let pods = Api::<Typed<Pod>>::all(client.clone()).list(&ListParams::default()).await.map_err(ClusterError::from)?;
+    let mut containers =
+        pods.items.iter().filter_map(|pod| pod.status.as_ref()).flat_map(|status| status.container_statuses.iter().flatten());
+    Ok(containers.any(|container| {
+        let running = container.state.as_ref().is_some_and(|state| state.running.is_some());
+        running && container.container_id.as_deref() == Some(container_id)
+    }))
 }

@@ -338,7 +338,8 @@ fn a_node_starts_its_kubelet_again_though_the_harness_is_dead() {
     let until = |what: &str, wanted: &dyn Fn() -> bool| {
         let began = Instant::now();
         while !wanted() {
-            assert!(began.elapsed() < PATIENCE, "{what} was not seen; the kubelet is {}", kubelet());
+            let injected = || fs::read_to_string(folder.path().join("inject.log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "{what} was not seen; the kubelet is {}; {}", kubelet(), injected());
             std::thread::sleep(Duration::from_millis(100));
         }
         began.elapsed()
@@ -347,7 +348,8 @@ fn a_node_starts_its_kubelet_again_though_the_harness_is_dead() {
     let inject = || {
         let mut command =
             chaos(&["inject", "kubelet-stop", "for=20s", "--cluster", &format!("context:{context}"), "--yes-i-mean", &context]);
-        command.args(["--node-access", &node_image, "-n", &standing.name, "--reports", "dead"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["--node-access", &node_image, "-n", &standing.name, "--reports", "dead"]);
+        command.stdout(Stdio::null()).stderr(fs::File::create(folder.path().join("inject.log")).unwrap());
         command.spawn().unwrap()
     };
     let recover = || {

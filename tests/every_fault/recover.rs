@@ -131,3 +131,27 @@ fn wherever_the_harness_is_killed_recover_leaves_the_cluster_as_it_was() {
     assert!(left * 2 > died, "only {left} of {died} deaths left anything");
     eprintln!("killed at {died} places, of which {left} left something; recovered from each");
 }
+
+/// One thing that cannot be undone yet keeps nothing else from being undone, and keeps the journal open.
+#[test]
+fn what_cannot_be_undone_keeps_nothing_else_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = &Bench::several(folder.path(), "partly")[0];
+    std::fs::create_dir_all(bench.path("runs/one")).unwrap();
+    let journal = bench.path("runs/one/journal.jsonl");
+    let lines = format!(
+        "{{\"entry\":\"begin\",\"run\":\"one\",\"cluster\":{{\"provider\":\"sandbox\",\"name\":\"{}\"}}}}\n\
+         {{\"entry\":\"intent\",\"step\":\"namespace\",\"target\":\"chaos-one\",\"undo\":{{\"undo\":\"delete-namespace\",\"namespace\":\"chaos-one\"}}}}\n\
+         {{\"entry\":\"intent\",\"step\":\"node-freeze-1\",\"target\":\"no-such-node\",\"undo\":{{\"undo\":\"thaw-node\",\"node\":\"no-such-node\"}}}}\n",
+        bench.reference().split_once(':').unwrap().1,
+    );
+    std::fs::write(&journal, lines).unwrap();
+    for _ in 0..2 {
+        let recovered = bench.chaos(&["recover", "--reports", "runs"]).output().unwrap();
+        assert_eq!(recovered.status.code(), Some(3), "{}", said(&recovered));
+        assert!(said(&recovered).contains("not recovered"), "{}", said(&recovered));
+    }
+    let text = std::fs::read_to_string(&journal).unwrap();
+    assert_eq!(text.matches("\"entry\":\"undone\",\"step\":\"namespace\"").count(), 1, "{text}");
+    assert!(!text.contains("closed"), "{text}");
+}

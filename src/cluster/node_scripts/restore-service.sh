@@ -2,8 +2,13 @@
 removed=0
 for tool in iptables ip6tables; do
   command -v $tool > /dev/null || continue
-  while rule=$($tool -w 5 -L FORWARD --line-numbers -n 2>/dev/null | awk -v mark="/* $1 */" 'index($0, mark) { print $1; exit }'); [ -n "$rule" ]; do
-    $tool -w 5 -D FORWARD "$rule"
+  [ $tool = iptables ] || [ -e /proc/net/if_inet6 ] || continue
+  while :; do
+    # Rules that cannot be listed are not gone.
+    rules=$($tool -w 30 -L FORWARD --line-numbers -n) || exit 1
+    rule=$(printf '%s\n' "$rules" | awk -v mark="/* $1 */" 'index($0, mark) { print $1; exit }')
+    [ -n "$rule" ] || break
+    $tool -w 30 -D FORWARD "$rule"
     removed=$((removed + 1))
   done
 done
