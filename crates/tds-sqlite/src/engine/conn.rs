@@ -1,6 +1,7 @@
 //! One SQLite connection: opening it as this server needs it, running a translated statement, turning SQLite's errors into SQL Server's.
 
 use super::cache::Gate;
+use super::catalog::Table;
 use super::changes::{self, RowHash};
 use super::functions::{self, Facts};
 use crate::error::{SqlError, SqlResult};
@@ -278,7 +279,14 @@ impl Conn {
             let columns: Vec<usize> = list.split(", ").filter_map(|c| t.column(c.strip_prefix(&prefix)?)).collect();
             t.keys.iter().find(|k| k.columns == columns)?
         };
-        let value = self.duplicate_value(&key.columns, job).unwrap_or_default();
+        let value = match job.stmt.kind {
+            Kind::Update => match self.left_twice(&key.columns, job) {
+                Ok(None) => return Some(SqlError::unsupported("UPDATE that gives a row the key that another row is about to give up")),
+                Ok(Some(value)) => value,
+                Err(_) => String::new(),
+            },
+            _ => self.duplicate_value(&key.columns, job).unwrap_or_default(),
+        };
         let shown = if value.is_empty() { String::new() } else { format!(" The duplicate key value is ({value}).") };
         let table = format!("{}.{}", t.schema, t.name);
         Some(if key.index {
@@ -292,6 +300,28 @@ impl Conn {
             )
             .class(14)
         })
+    }
+
+    /// The value of a key that an UPDATE as a whole would leave twice. SQLite compares each row when it is written, with rows that are yet to change.
+    fn left_twice(&self, key: &[usize], job: &Job) -> rusqlite::Result<Option<String>> {
+        let (Some(t), Some(probe)) = (&job.stmt.target, job.stmt.probes.first()) else { return Ok(Some(String::new())) };
+        let list = |f: &dyn Fn(usize, &usize) -> String| key.iter().enumerate().map(|(i, k)| f(i, k)).collect::<Vec<_>>().join(", ");
+        let (changed, kept) = (list(&|i, k| format!("v{k} AS k{i}")), list(&|_, k| super::catalog::quote(&t.columns[*k].name)));
+        let groups = list(&|i, k| format!("k{i}{}", if t.columns[*k].ty.is_text() { " COLLATE TSQL" } else { "" }));
+        let sql = format!(
+            "WITH changed AS MATERIALIZED (SELECT * FROM ({probe}) GROUP BY rid)
+             SELECT * FROM (SELECT {changed} FROM changed UNION ALL SELECT {kept} FROM {0} WHERE rowid NOT IN (SELECT rid FROM changed))
+             GROUP BY {groups} HAVING count(*) > 1 LIMIT 1",
+            t.quoted()
+        );
+        let mut s = self.db.prepare(&sql)?;
+        let n = s.parameter_count();
+        for (i, v) in job.values.iter().enumerate().take(n) {
+            s.raw_bind_parameter(i + 1, v)?;
+        }
+        let mut rows = s.raw_query();
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some(key_text(t, key, &values(row, key.len())?)))
     }
 
     fn duplicate_value(&self, key: &[usize], job: &Job) -> Option<String> {
@@ -312,12 +342,7 @@ impl Conn {
                 let values: Vec<Value> = places.iter().map(|p| row.get(*p)).collect::<Result<_, _>>().ok()?;
                 let there = self.db.prepare(&exists).ok()?.exists(rusqlite::params_from_iter(values.iter())).ok()?;
                 if there || seen.contains(&values) {
-                    let shown: Vec<String> = values
-                        .iter()
-                        .zip(key)
-                        .map(|(v, k)| if *v == Value::Null { "<NULL>".to_owned() } else { text_of(v, t.columns[*k].ty) })
-                        .collect();
-                    return Some(shown.join(", "));
+                    return Some(key_text(t, key, &values));
                 }
                 if seen.len() < 10_000 {
                     seen.push(values);
@@ -326,6 +351,12 @@ impl Conn {
         }
         None
     }
+}
+
+/// A key's value as 2627 shows it.
+fn key_text(t: &Table, key: &[usize], values: &[Value]) -> String {
+    let shown = |(v, k): (&Value, &usize)| if *v == Value::Null { "<NULL>".to_owned() } else { text_of(v, t.columns[*k].ty) };
+    values.iter().zip(key).map(shown).collect::<Vec<_>>().join(", ")
 }
 
 fn values(row: &Row<'_>, n: usize) -> rusqlite::Result<Vec<Value>> {

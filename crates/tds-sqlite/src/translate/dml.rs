@@ -278,6 +278,9 @@ impl Tr<'_> {
         }
         let mut sets = Vec::new();
         let mut picked = Vec::new();
+        let from_alias = if simple { String::new() } else { format!("{}.", source.1) };
+        let mut after: Vec<String> = t.columns.iter().map(|c| format!("{from_alias}{}", quote(&c.name))).collect();
+        let mut moves_key = false;
         for (i, (c, e)) in u.sets.iter().enumerate() {
             let at = t.column(c).ok_or_else(|| SqlError::new(207, format!("Invalid column name '{c}'.")))?;
             if t.columns[at].identity.is_some() {
@@ -297,6 +300,8 @@ impl Tr<'_> {
                 let x = self.value(&e)?;
                 self.store(&x, &t, at)?
             };
+            after[at].clone_from(&sql);
+            moves_key |= t.keys.iter().any(|k| k.columns.contains(&at));
             if simple {
                 sets.push(format!("{} = {sql}", quote(&t.columns[at].name)));
             } else {
@@ -304,26 +309,31 @@ impl Tr<'_> {
                 picked.push(format!("{sql} AS v{i}"));
             }
         }
-        let sql = if simple {
+        let (sql, rows) = if simple {
             let filter = match &u.filter {
                 Some(e) => format!(" WHERE {}", self.pred(e)?),
                 None => String::new(),
             };
-            format!("UPDATE {} SET {}{filter}", t.quoted(), sets.join(", "))
+            (format!("UPDATE {} SET {}{filter}", t.quoted(), sets.join(", ")), format!(" FROM {}{filter}", t.quoted()))
         } else {
             let limit = self.top_limit(u.top.as_ref())?;
             let (from, alias) = source;
-            format!(
+            let sql = format!(
                 "UPDATE {} SET {} FROM (SELECT {alias}.rowid AS rid, {}{from}{limit}) AS src WHERE {}.rowid = src.rid",
                 t.quoted(),
                 sets.join(", "),
                 picked.join(", "),
                 t.quoted()
-            )
+            );
+            (sql, format!("{from}{limit}"))
         };
         self.scopes.pop();
         let output = self.output(&t, &u.output, Kind::Update)?;
         let mut out = self.done(Kind::Update, format!("{sql}{}", output.0), output.1);
+        if moves_key {
+            let values: Vec<String> = after.iter().enumerate().map(|(i, v)| format!("{v} AS v{i}")).collect();
+            out.probes = vec![format!("SELECT {from_alias}rowid AS rid, {}{rows}", values.join(", "))];
+        }
         out.target = Some(t);
         Ok(out)
     }

@@ -95,9 +95,10 @@ pub struct Translated {
     pub locks: Vec<Touch>,
     /// Target of DML.
     pub target: Option<Arc<Table>>,
-    /// For INSERT: one query a row that gives the row's value in each column; finds the key value for 2627.
+    /// Finds the key value for 2627. For INSERT: one query a row that gives the row's value in each column; for an UPDATE of a key: one
+    /// query that gives `rid` and what each column is to be, `v0`, `v1` …, of every row that it changes.
     pub probes: Vec<String>,
-    /// The columns that a probe's values belong to.
+    /// For INSERT: the columns that a probe's values belong to.
     pub probe_columns: Vec<usize>,
 }
 

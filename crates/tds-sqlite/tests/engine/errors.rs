@@ -129,3 +129,40 @@ async fn dynamic_sql_fails_where_it_was_executed() {
     assert_eq!(code(&mut c, sql).await, 2627);
     assert_eq!(one::<i32>(&mut c, "SET XACT_ABORT OFF; SELECT COUNT(*) FROM p WHERE id > 20").await, 0);
 }
+
+#[tokio::test]
+async fn an_update_of_keys_accuses_no_row_that_is_about_to_change() {
+    let rig = Rig::new().await;
+    let mut c = rig.chaos().await;
+    run(&mut c, "CREATE TABLE k (id INT PRIMARY KEY, name NVARCHAR(10) NOT NULL UNIQUE, n INT NULL); CREATE UNIQUE INDEX ux ON k(n)")
+        .await
+        .unwrap();
+    run(&mut c, "INSERT INTO k VALUES (1, N'a', 1), (2, N'b', 2), (3, N'c', 3)").await.unwrap();
+    for (want, sql) in [
+        (40_510, "UPDATE k SET id = id + 1"),
+        (40_510, "UPDATE k SET id = 3 - id WHERE id < 3"),
+        (40_510, "UPDATE k SET name = CASE name WHEN N'a' THEN N'b' ELSE N'a' END WHERE name <> N'c'"),
+        (40_510, "UPDATE k SET n = n + 1"),
+        (40_510, "UPDATE x SET id = x.id + 1 FROM k AS x JOIN k AS y ON x.id >= y.id"),
+        (2627, "UPDATE k SET id = id + 1 WHERE id = 1"),
+        (2627, "UPDATE k SET id = 9"),
+        (2627, "UPDATE k SET name = N'B ' WHERE id = 1"),
+        (2601, "UPDATE k SET n = 3 WHERE id = 1"),
+        (2601, "UPDATE k SET n = NULL"),
+        (2627, "UPDATE x SET id = 3 FROM k AS x JOIN k AS y ON x.id = y.id WHERE y.name = N'a'"),
+        (2627, "UPDATE TOP (2) k SET name = N'z'"),
+    ] {
+        assert_eq!(code(&mut c, sql).await, want, "{sql}");
+        assert_eq!(
+            one::<i32>(&mut c, "SELECT COUNT(*) FROM k WHERE id = n AND id IN (1, 2, 3) AND name <> N'z'").await,
+            3,
+            "{sql} changed nothing"
+        );
+    }
+    let e = run(&mut c, "UPDATE k SET id = id + 1 WHERE id = 1").await.unwrap_err();
+    assert!(e.to_string().contains("The duplicate key value is (2)"), "{e}");
+    let e = c.execute("UPDATE k SET name = @P2 WHERE id = @P1", &[&1i32, &"C"]).await.unwrap_err();
+    assert!(number(&e) == 2627 && e.to_string().contains("The duplicate key value is (C)"), "{e}");
+    run(&mut c, "UPDATE k SET id = id - 1; UPDATE k SET id = id + 10, n = n + 10").await.unwrap();
+    assert_eq!(one::<i32>(&mut c, "SELECT SUM(id) FROM k").await, 33);
+}
