@@ -63,7 +63,7 @@ pub(super) fn object(target: &Target, mut object: Value, strictness: Strictness)
     Ok((event_view::inward(resource, object), warnings))
 }
 
-/// Checks the shape of an object; returns the unknown fields as warnings unless they are an error.
+/// Checks the shape of an object; returns the unknown fields as warnings unless they are an error. They are dropped, as a typed server drops them, and so are nulls.
 pub(super) fn check(resource: &Resource, object: &mut Value, strictness: Strictness) -> Result<Vec<String>, ApiError> {
     numbers_to_quantities(object, false);
     let refuse = |why: String| {
@@ -101,7 +101,7 @@ fn numbers_to_quantities(value: &mut Value, quantities: bool) {
     }
 }
 
-/// Walks an object along its kind's fields. Gives the paths of fields that the kind does not have.
+/// Walks an object along its kind's fields. Drops the fields that the kind does not have, and gives their paths.
 struct Walk {
     kind: &'static str,
     path: String,
@@ -109,7 +109,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn over(resource: &Resource, object: &Value) -> Result<Vec<String>, String> {
+    fn over(resource: &Resource, object: &mut Value) -> Result<Vec<String>, String> {
         let mut walk = Walk { kind: resource.kind, path: String::new(), unknown: Vec::new() };
         // A kind without a table is taken as it is.
         if let Some(message) = Message::named(&name_of(resource.group, resource.kind)) {
@@ -119,8 +119,11 @@ impl Walk {
     }
 
     /// `typed`: whether the object says its own apiVersion and kind.
-    fn message(&mut self, message: &Message, value: &Value, typed: bool) -> Result<(), String> {
-        for (key, child) in value.as_object().ok_or_else(|| self.refused(value, "object"))?.iter().filter(|(_, child)| !child.is_null()) {
+    fn message(&mut self, message: &Message, value: &mut Value, typed: bool) -> Result<(), String> {
+        let Some(fields) = value.as_object_mut() else { return Err(self.refused(value, "object")) };
+        fields.retain(|_, child| !child.is_null());
+        let mut unknown = Vec::new();
+        for (key, child) in &mut *fields {
             let length = self.path.len();
             if length > 0 {
                 self.path.push('.');
@@ -129,24 +132,32 @@ impl Walk {
             match message.field(key) {
                 Some(field) => self.field(field, child)?,
                 None if typed && matches!(key.as_str(), "apiVersion" | "kind") => self.scalar("s", child)?,
-                None => self.unknown.push(self.path.clone()),
+                None => {
+                    self.unknown.push(self.path.clone());
+                    unknown.push(key.clone());
+                }
             }
             self.path.truncate(length);
+        }
+        for key in unknown {
+            fields.remove(&key);
         }
         Ok(())
     }
 
-    fn field(&mut self, field: &Field, value: &Value) -> Result<(), String> {
+    fn field(&mut self, field: &Field, value: &mut Value) -> Result<(), String> {
         let length = self.path.len();
         if field.map {
-            for (key, child) in value.as_object().ok_or_else(|| self.refused(value, "map"))?.iter().filter(|(_, child)| !child.is_null()) {
+            let Some(entries) = value.as_object_mut() else { return Err(self.refused(value, "map")) };
+            for (key, child) in entries.iter_mut().filter(|(_, child)| !child.is_null()) {
                 self.path.push('.');
                 self.path.push_str(key);
                 self.value(field.kind, child)?;
                 self.path.truncate(length);
             }
         } else if field.repeated {
-            for (index, child) in value.as_array().ok_or_else(|| self.refused(value, "list"))?.iter().enumerate() {
+            let Some(items) = value.as_array_mut() else { return Err(self.refused(value, "list")) };
+            for (index, child) in items.iter_mut().enumerate() {
                 self.path.push_str(&format!("[{index}]"));
                 self.value(field.kind, child)?;
                 self.path.truncate(length);
@@ -157,7 +168,7 @@ impl Walk {
         Ok(())
     }
 
-    fn value(&mut self, kind: &'static str, value: &Value) -> Result<(), String> {
+    fn value(&mut self, kind: &'static str, value: &mut Value) -> Result<(), String> {
         match Message::named(kind) {
             // A claim template is a whole claim, which may say so.
             Some(message) => self.message(message, value, kind == "core.PersistentVolumeClaim"),

@@ -15,7 +15,7 @@ use super::ownership::{
 };
 use super::worklist::{Controller, Item};
 use crate::events::Recorder;
-use crate::store::{CONTROLLER_REVISIONS, DeleteOptions, Key, PERSISTENT_VOLUME_CLAIMS, PODS, Resource, STATEFUL_SETS, Store, text};
+use crate::store::{CONTROLLER_REVISIONS, DeleteOptions, Key, PERSISTENT_VOLUME_CLAIMS, PODS, Part, Resource, STATEFUL_SETS, Store, text};
 
 const REVISION_LABEL: &str = "controller-revision-hash";
 
@@ -90,14 +90,25 @@ impl StatefulSets {
         let template = &set["spec"]["template"];
         let name = format!("{}-{}", text(set, "/metadata/name"), template_hash(template, 0));
         let namespace = text(set, "/metadata/namespace");
-        if !terminating(set) && self.store.get(&Key::namespaced(&CONTROLLER_REVISIONS, namespace, name.clone())).is_none() {
-            let known = owned(&self.store, &CONTROLLER_REVISIONS, set);
-            let number = known.iter().filter_map(|revision| revision.get("revision").and_then(Value::as_i64)).max().unwrap_or(0) + 1;
+        let known = owned(&self.store, &CONTROLLER_REVISIONS, set);
+        let numbered = |revision: &Value| revision.get("revision").and_then(Value::as_i64).unwrap_or(0);
+        let newest = known.iter().map(|revision| numbered(revision)).max().unwrap_or(0);
+        let there = self.store.get(&Key::namespaced(&CONTROLLER_REVISIONS, namespace, name.clone()));
+        if let Some(revision) = there.filter(|revision| numbered(revision) < newest) {
+            // A template that is gone back to is the newest again.
+            let _gone = self.store.update(&Key::of(&CONTROLLER_REVISIONS, &revision), &uid_of(&revision), Part::Whole, &mut |revision| {
+                revision["revision"] = json!(newest + 1);
+                Ok(())
+            });
+        } else if !terminating(set) && !known.iter().any(|revision| text(revision, "/metadata/name") == name) {
+            // kubectl sends this as a strategic merge patch to undo a rollout, which without the directive would keep what the newer template has.
+            let mut replaced = template.clone();
+            replaced["$patch"] = json!("replace");
             let mut labels = template.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
             labels["controller.kubernetes.io/hash"] = json!(name.rsplit('-').next());
             let revision = json!({
                 "metadata": { "name": name, "namespace": namespace, "labels": labels, "ownerReferences": [reference_to(set)] },
-                "data": { "spec": { "template": template } }, "revision": number,
+                "data": { "spec": { "template": replaced } }, "revision": newest + 1,
             });
             // A namespace that terminates takes no new revision, and no new pod either.
             let _refused = self.store.create(&CONTROLLER_REVISIONS, revision);
@@ -178,6 +189,8 @@ impl StatefulSets {
         let stored = self.store.get(&Key::namespaced(&CONTROLLER_REVISIONS, namespace, wanted.clone()));
         let template =
             stored.and_then(|revision| revision.pointer("/data/spec/template").cloned()).unwrap_or_else(|| set["spec"]["template"].clone());
+        let mut template = template;
+        template.as_object_mut().map(|template| template.remove("$patch"));
         let mut pod = pod_from(&template, set);
         pod["metadata"]["name"] = json!(name);
         pod["metadata"]["labels"][REVISION_LABEL] = json!(wanted);

@@ -158,10 +158,15 @@ async fn unknown_fields_are_refused_when_the_client_is_strict_and_warned_of_othe
     let (status, body) = bench.send("POST", "/api/v1/namespaces/default/secrets?fieldValidation=Strict", &[JSON], secret.to_string()).await;
     assert_eq!(status, 201, "{body}");
     bad["spec"]["replicas"] = json!(3);
+    bad["spec"]["template"]["metadata"]["creationTimestamp"] = Value::Null;
     let request = hyper::Request::post(path).header(JSON.0, JSON.1).body(bad.to_string().into_bytes().into()).unwrap();
     let response = bench.client.send(request).await.unwrap();
     assert_eq!(response.status(), 201);
     assert_eq!(response.headers()["Warning"], "299 - \"unknown field \\\"spec.replikas\\\"\"");
+    // Warned of and dropped, as null is, so that no later request is warned of it again.
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let made: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((made["spec"].get("replikas"), made["spec"]["template"]["metadata"].get("creationTimestamp")), (None, None), "{made}");
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
 //! From one revision to the next, and pods that wait for their predecessors.
 
-use kube_sandbox::store::{DEPLOYMENTS, Key, PERSISTENT_VOLUME_CLAIMS, PODS, Part, Preconditions, REPLICA_SETS, STATEFUL_SETS, text};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::{Api, Patch, PatchParams};
+use kube_sandbox::store::{
+    CONTROLLER_REVISIONS, DEPLOYMENTS, Key, PERSISTENT_VOLUME_CLAIMS, PODS, Part, Preconditions, REPLICA_SETS, STATEFUL_SETS, text,
+};
 use serde_json::{Value, json};
 
+use crate::client;
 use crate::rig::*;
 
 fn patch(rig: &Rig, resource: &'static kube_sandbox::store::Resource, name: &str, change: impl Fn(&mut Value)) {
@@ -192,5 +197,19 @@ async fn a_stateful_set_waits_for_the_old_pod_to_be_gone_and_keeps_name_and_clai
         (status["currentRevision"] == status["updateRevision"] && status["readyReplicas"] == json!(1)).then_some(())
     })
     .await;
+
+    // As `kubectl rollout undo` does it: the data of the older revision is a strategic merge patch.
+    let number = |revision: &Value| revision["revision"].as_i64().unwrap();
+    let mut revisions = rig.store().list(&CONTROLLER_REVISIONS, Some(NS)).0;
+    revisions.sort_by_key(|revision| number(revision));
+    assert_eq!(revisions.iter().map(|revision| number(revision)).collect::<Vec<_>>(), [1, 2]);
+    let sets: Api<StatefulSet> = Api::namespaced(client::connect(&rig.sandbox.kubeconfig()).await, NS);
+    sets.patch("db", &PatchParams::default(), &Patch::Strategic(&revisions[0]["data"])).await.unwrap();
+    rig.until("a pod of the first revision", &PODS, |pods| {
+        pods.iter().find(|pod| ready(pod) && text(pod, "/metadata/annotations/round") != "2").map(|_| ())
+    })
+    .await;
+    let again = rig.get(&CONTROLLER_REVISIONS, name(&revisions[0])).unwrap();
+    assert_eq!((number(&again), rig.store().list(&CONTROLLER_REVISIONS, Some(NS)).0.len()), (3, 2));
     rig.sandbox.shutdown().await;
 }
