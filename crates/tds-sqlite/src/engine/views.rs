@@ -217,20 +217,64 @@ fn tables(db: &Database, schema: &str) -> Option<SystemView> {
     )
 }
 
+/// system_type_id, max_length, precision and scale of a type, as `sys.types` and `sys.columns` have them.
+fn measures(ty: Ty) -> (i64, i64, i64, i64) {
+    let units = |n: u16, bytes: i64| if n == MAX { -1 } else { i64::from(n) * bytes };
+    // What digits of the seconds' fraction add: in bytes, and in text with the point before them.
+    let bytes = |n: u8| i64::from(n > 2) + i64::from(n > 4);
+    let text = |n: u8| i64::from(if n == 0 { 0 } else { n + 1 });
+    match ty {
+        Ty::Null => (0, 0, 0, 0),
+        Ty::Bit => (104, 1, 1, 0),
+        Ty::TinyInt => (48, 1, 3, 0),
+        Ty::SmallInt => (52, 2, 5, 0),
+        Ty::Int => (56, 4, 10, 0),
+        Ty::BigInt => (127, 8, 19, 0),
+        Ty::Decimal(p, s) => (
+            106,
+            match p {
+                0..=9 => 5,
+                10..=19 => 9,
+                20..=28 => 13,
+                _ => 17,
+            },
+            i64::from(p),
+            i64::from(s),
+        ),
+        Ty::Money => (60, 8, 19, 4),
+        Ty::SmallMoney => (122, 4, 10, 4),
+        Ty::Real => (59, 4, 24, 0),
+        Ty::Float => (62, 8, 53, 0),
+        Ty::Date => (40, 3, 10, 0),
+        Ty::Time(n) => (41, 3 + bytes(n), 8 + text(n), i64::from(n)),
+        Ty::SmallDateTime => (58, 4, 16, 0),
+        Ty::DateTime => (61, 8, 23, 3),
+        Ty::DateTime2(n) => (42, 6 + bytes(n), 19 + text(n), i64::from(n)),
+        Ty::DateTimeOffset(n) => (43, 8 + bytes(n), 26 + text(n), i64::from(n)),
+        Ty::Char(n) => (175, units(n, 1), 0, 0),
+        Ty::VarChar(n) => (167, units(n, 1), 0, 0),
+        Ty::NChar(n) => (239, units(n, 2), 0, 0),
+        Ty::NVarChar(n) => (231, units(n, 2), 0, 0),
+        Ty::Binary(n) => (173, units(n, 1), 0, 0),
+        Ty::VarBinary(n) => (165, units(n, 1), 0, 0),
+        Ty::Guid => (36, 16, 0, 0),
+    }
+}
+
 fn columns(db: &Database) -> Option<SystemView> {
     let c = db.catalog();
     let mut rows = Vec::new();
     for x in c.tables() {
         for (i, col) in x.columns.iter().enumerate() {
-            let wide = if col.ty.is_national() && col.ty.len() != MAX { 2 } else { 1 };
-            let len = if col.ty.len() == MAX { -1 } else { i64::from(col.ty.len()) * wide };
+            let (system_type, max_length, precision, scale) = measures(col.ty);
             rows.push(vec![
                 n(x.id),
                 t(&col.name),
                 n(i64::try_from(i + 1).unwrap_or(0)),
-                n(len),
-                n(i64::from(col.ty.exact().0)),
-                n(i64::from(col.ty.scale())),
+                n(system_type),
+                n(max_length),
+                n(precision),
+                n(scale),
                 n(i64::from(col.nullable)),
                 n(i64::from(col.identity.is_some())),
             ]);
@@ -241,6 +285,7 @@ fn columns(db: &Database) -> Option<SystemView> {
             ("object_id", Ty::Int),
             ("name", NAME),
             ("column_id", Ty::Int),
+            ("system_type_id", Ty::TinyInt),
             ("max_length", Ty::SmallInt),
             ("precision", Ty::TinyInt),
             ("scale", Ty::TinyInt),
