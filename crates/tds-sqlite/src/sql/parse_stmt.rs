@@ -242,22 +242,23 @@ impl Parser<'_> {
             self.need_kw("OFF")?;
             false
         };
-        let mut last = SetOption::Inert;
+        let mut list = Vec::new();
         for name in &names {
-            last = match name.as_str() {
+            let option = match name.as_str() {
                 "NOCOUNT" => SetOption::NoCount(on),
                 "XACT_ABORT" => SetOption::XactAbort(on),
                 "IMPLICIT_TRANSACTIONS" => SetOption::ImplicitTransactions(on),
-                n if on && (INERT_ON.contains(&n) || n == "ANSI_DEFAULTS") => SetOption::Inert,
+                // Of what this stands for, only this is not so anyway.
+                "ANSI_DEFAULTS" if on => SetOption::ImplicitTransactions(true),
+                n if on && INERT_ON.contains(&n) => SetOption::Inert,
                 n if !on && INERT_OFF.contains(&n) => SetOption::Inert,
-                // Drivers send these at login for the legacy default; neither changes what a statement served here does.
-                "CURSOR_CLOSE_ON_COMMIT" | "QUOTED_IDENTIFIER" | "ANSI_NULL_DFLT_ON" | "ANSI_PADDING" | "ANSI_WARNINGS" | "ARITHABORT" => {
-                    SetOption::Inert
-                }
+                // Clients send these at login for the legacy default.
+                "CURSOR_CLOSE_ON_COMMIT" | "QUOTED_IDENTIFIER" | "ANSI_NULL_DFLT_ON" | "ANSI_PADDING" | "ARITHABORT" => SetOption::Inert,
                 n => return Err(SqlError::unsupported(format!("SET {n} {}", if on { "ON" } else { "OFF" })).at(line)),
             };
+            list.push(Stmt { line, kind: StmtKind::SetOption(option) });
         }
-        Ok(StmtKind::SetOption(last))
+        Ok(StmtKind::Block(list))
     }
 
     fn deadlock_priority(&mut self) -> SqlResult<StmtKind> {

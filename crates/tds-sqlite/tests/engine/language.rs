@@ -168,6 +168,10 @@ async fn implicit_transactions() {
     run(&mut c, "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); COMMIT").await.unwrap();
     assert_eq!(one::<i32>(&mut c, "INSERT INTO t VALUES (3); ROLLBACK; SELECT COUNT(*) FROM t").await, 2);
     assert_eq!(one::<i32>(&mut c, "ROLLBACK; SET IMPLICIT_TRANSACTIONS OFF; DELETE FROM t; SELECT @@TRANCOUNT").await, 0);
+    for (sql, want) in [("IMPLICIT_TRANSACTIONS, NOCOUNT ON", 1), ("IMPLICIT_TRANSACTIONS, NOCOUNT OFF", 0), ("ANSI_DEFAULTS ON", 1)] {
+        assert_eq!(one::<i32>(&mut c, &format!("SET {sql}; DELETE FROM t; SELECT @@TRANCOUNT")).await, want, "{sql}");
+        run(&mut c, "IF @@TRANCOUNT > 0 ROLLBACK").await.unwrap();
+    }
 }
 
 #[tokio::test]
