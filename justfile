@@ -11,6 +11,10 @@ ci:
 test:
     cargo test --workspace
 
+# What is too long for every change: brute force against the checkers, fifty kills of the stand-in engine, every planted defect.
+deep:
+    .ci/deep
+
 # Format and lints.
 lint:
     cargo fmt --all --check

@@ -163,8 +163,8 @@ fn random_ops(draws: &mut Draws) -> Vec<KeyOp> {
     ops.collect()
 }
 
-/// Judges random histories both ways and returns how many of them are linearizable.
-fn compare(cases: u64, seed: u64) -> u64 {
+/// Judges random histories both ways. Neither verdict may be rare, or the comparison would prove nothing.
+fn compare(cases: u64, seed: u64) {
     let mut linearizable = 0;
     for number in 0..cases {
         let mut draws = Draws::new(seed, number);
@@ -186,14 +186,12 @@ fn compare(cases: u64, seed: u64) -> u64 {
         }
         linearizable += u64::from(expected);
     }
-    linearizable
+    assert!((cases / 10..cases * 9 / 10).contains(&linearizable), "{linearizable} of {cases} were linearizable");
 }
 
 #[test]
 fn every_order_of_the_ops_agrees_with_the_search() {
-    // Neither verdict may be rare, or the comparison would prove nothing.
-    let linearizable = compare(5_000, 1);
-    assert!((500..4_500).contains(&linearizable), "{linearizable} of 5,000 were linearizable");
+    compare(5_000, 1);
 }
 
 /// `cargo test --release -p sqledge-chaos --lib register -- --ignored`
