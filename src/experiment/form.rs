@@ -327,7 +327,7 @@ static STATEMENT: Section = Section {
         key(
             "run",
             "T-SQL. @key is a BIGINT from 1 that no other statement has, @client the client's number, @value a BIGINT below a million, @text 40 letters; \
-             all come from the seed.",
+             the last two come from the seed and the key.",
             Kind::Statement,
             Absent::Mistake,
         ),

@@ -76,8 +76,8 @@ impl Outcome {
 
 /// What the ops of one entry of the mix are.
 ///
-/// An op is drawn first and performed afterwards, so that an op that could not be sent is still known. The same generator draws the same sequence but for
-/// ledger keys, which are handed out densely across all clients and probes.
+/// An op is drawn first and performed afterwards, so that an op that could not be sent is still known. The same generator draws the same kinds, accounts,
+/// registers and statements. Keys, items, lists, elements and contents are handed out densely across all clients, and what a compare-and-set expects was seen by any of them.
 pub trait Workload: Send + Sync {
     /// Draws the next op of a client.
     fn draw(&self, draws: &mut Draws, sink: &OpSink) -> (F, Value);
@@ -120,5 +120,64 @@ impl Mix {
         let at = draws.below(self.total.max(1));
         let found = self.shares.iter().find(|(end, _)| at < *end).or(self.shares.last());
         found.map(|(_, workload)| &**workload).expect("a validated plan has at least one workload")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::experiment::{Named as _, OwnSql, Pace, Statement};
+    use crate::measure::{Clock, Recorder};
+    use crate::model::{Isolation, Mop};
+
+    /// An op without what is counted or seen across all clients.
+    fn fixed((f, value): &(F, Value)) -> String {
+        let rest = match value {
+            Value::Register { key, .. } | Value::Cas { key, .. } => key.to_string(),
+            Value::Transfer { from, to, amount } => format!("{from} {to} {amount}"),
+            Value::Txn(mops) => mops.iter().map(|mop| if matches!(mop, Mop::Append(..)) { 'a' } else { 'r' }).collect(),
+            Value::Statement { statement, client, .. } => format!("{statement} {client}"),
+            _ => String::new(),
+        };
+        format!("{f:?} {rest}")
+    }
+
+    /// What client 3 draws when others draw so many ops between two of its own.
+    fn drawn(seed: u64, between: usize) -> Vec<(F, Value)> {
+        let statement = |run: &str| Statement { run: run.to_owned(), weight: 1 };
+        let plan = WorkloadPlan {
+            mix: WorkloadKind::ALL.iter().map(|kind| (*kind, 1)).collect::<BTreeMap<_, _>>(),
+            clients: 2,
+            rate: Pace::Closed,
+            warm_up: Duration::ZERO,
+            op_timeout: Duration::from_secs(1),
+            isolation: Isolation::Serializable,
+            sql: Some(OwnSql { setup: vec![], statements: vec![statement("SELECT 1"), statement("SELECT 2")], checks: vec![] }),
+        };
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let recorder = Recorder::create(dir.path(), Clock::start()).expect("a writable folder");
+        let (mix, sink) = (Mix::new(&plan, seed), recorder.sink());
+        let (mut own, mut other) = (Draws::new(seed, 3), Draws::new(seed, 4));
+        let ops = (0..2_000).map(|_| {
+            for _ in 0..between {
+                mix.draw(&mut other).draw(&mut other, &sink);
+            }
+            mix.draw(&mut own).draw(&mut own, &sink)
+        });
+        ops.collect()
+    }
+
+    #[test]
+    fn a_seed_fixes_the_kinds_and_places_of_a_clients_ops_and_not_what_is_counted() {
+        let (alone, among) = (drawn(7, 0), drawn(7, 2));
+        let strip = |ops: &[(F, Value)]| ops.iter().map(fixed).collect::<Vec<_>>();
+        assert_eq!(strip(&alone), strip(&among));
+        assert_ne!(alone, among);
+        assert_ne!(strip(&alone), strip(&drawn(8, 0)));
+        for f in WORKLOAD_FS {
+            assert!(alone.iter().any(|(drawn, _)| *drawn == f), "{f:?} was never drawn");
+        }
     }
 }
