@@ -1,5 +1,7 @@
 //! The objects of a target. Names are fixed, since each run has a namespace of its own.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, PodTemplateSpec, Secret as SecretObject, Service};
 use serde_json::{Value, json};
@@ -46,6 +48,12 @@ impl Names {
             container: "mssql".to_owned(),
             selector: "app.kubernetes.io/name=mssql".to_owned(),
         }
+    }
+
+    /// Whether a pod with these labels is the target's.
+    pub fn selects(&self, labels: Option<&BTreeMap<String, String>>) -> bool {
+        let has = |(key, value): (&str, &str)| labels.is_some_and(|labels| labels.get(key).is_some_and(|is| is == value));
+        self.selector.split(',').filter_map(|term| term.split_once('=')).all(has)
     }
 }
 

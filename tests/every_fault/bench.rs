@@ -35,13 +35,15 @@ pub fn said(output: &Output) -> String {
 impl Bench {
     /// Some sandboxes side by side; `name` keeps those of two tests apart.
     pub fn several(folder: &Path, name: &str) -> Vec<Bench> {
-        let up = |number| {
-            let bench = Bench { folder: folder.to_owned(), sandbox: format!("{name}{number}"), standing: OnceLock::new() };
-            let up = bench.chaos(&["cluster", "up", &bench.reference()]).output().unwrap();
-            assert!(up.status.success(), "{}", said(&up));
-            bench
-        };
-        (0..SANDBOXES).map(up).collect()
+        (0..SANDBOXES).map(|number| Bench::one(folder, &format!("{name}{number}"))).collect()
+    }
+
+    /// One sandbox of that name.
+    pub fn one(folder: &Path, name: &str) -> Bench {
+        let bench = Bench { folder: folder.to_owned(), sandbox: name.to_owned(), standing: OnceLock::new() };
+        let up = bench.chaos(&["cluster", "up", &bench.reference()]).output().unwrap();
+        assert!(up.status.success(), "{}", said(&up));
+        bench
     }
 
     /// What `--cluster` says.

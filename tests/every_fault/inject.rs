@@ -10,7 +10,7 @@ use crate::bench::{Bench, alone, lasts, said, share};
 use crate::objects::Objects;
 
 /// Leaves a database standing, once a sandbox, and tells its namespace.
-fn standing(bench: &Bench) -> String {
+pub fn standing(bench: &Bench) -> String {
     let namespace = bench.standing.get_or_init(|| {
         let run = bench.run("pod-kill", "kept").args(["--keep", "--output", "json"]).output().unwrap();
         assert!(run.status.success(), "{}", said(&run));
@@ -20,7 +20,7 @@ fn standing(bench: &Bench) -> String {
     namespace.clone()
 }
 
-fn inject(bench: &Bench, namespace: &str, arguments: &[&str]) -> Output {
+pub fn inject(bench: &Bench, namespace: &str, arguments: &[&str]) -> Output {
     let cluster = bench.reference();
     let reports = bench.reports("injected");
     let mut all = vec!["inject", "--cluster", &cluster, "--namespace", namespace, "--reports", &reports, "--output", "json"];
@@ -29,7 +29,7 @@ fn inject(bench: &Bench, namespace: &str, arguments: &[&str]) -> Output {
 }
 
 /// The nodes' objects alone: pods are replaced by many faults, nodes are given back as they were by all.
-fn nodes(bench: &Bench) -> Objects {
+pub fn nodes(bench: &Bench) -> Objects {
     bench.cluster().objects().into_iter().filter(|(key, _)| key.starts_with("nodes ")).collect()
 }
 

@@ -6,5 +6,6 @@ mod bench;
 mod existing;
 mod inject;
 mod objects;
+mod others;
 mod rbac;
 mod recover;

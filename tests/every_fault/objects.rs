@@ -43,6 +43,18 @@ impl Cluster {
         self.runtime.block_on(self.client.request(request)).unwrap()
     }
 
+    /// Changes an object by a JSON patch.
+    pub fn patch(&self, path: &str, patch: &Value) -> Value {
+        let request = http::Request::patch(path).header("content-type", "application/json-patch+json");
+        self.runtime.block_on(self.client.request(request.body(patch.to_string().into_bytes()).unwrap())).unwrap()
+    }
+
+    /// Removes an object at once.
+    pub fn delete(&self, path: &str) {
+        let request = http::Request::delete(format!("{path}?gracePeriodSeconds=0")).body(Vec::new()).unwrap();
+        let _removed: Value = self.runtime.block_on(self.client.request(request)).unwrap();
+    }
+
     /// Every object of every kind that can be listed.
     pub fn objects(&self) -> Objects {
         let groups = self.get("/apis");
