@@ -89,7 +89,7 @@ impl Controller {
         });
         match scaled.await? {
             true => Ok(format!("{} {} was scaled to 0", self.kind, self.name)),
-            false => Err(FaultError::Changed(format!("{} {} was at 0 replicas already", self.kind, self.name))),
+            false => Err(FaultError::Already(format!("{} {} was at 0 replicas", self.kind, self.name))),
         }
     }
 }

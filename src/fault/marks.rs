@@ -22,6 +22,10 @@ pub fn run_mark(run: &str) -> String {
     tail.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
+fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
+}
+
 fn cordoned_by_run(node: &Node, run: &str) -> bool {
     node.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_CORDONED_BY)).is_some_and(|by| by == run)
 }
@@ -57,11 +61,16 @@ async fn edit(client: &kube::Client, node: &str, uid: &str, change: impl Fn(&Nod
     }
 }
 
+/// Whether the cordon of a node is the run's.
+pub(super) async fn cordons(client: &kube::Client, node: &str, run: &str) -> Result<bool, kube::Error> {
+    let Typed(node) = Api::<Typed<Node>>::all(client.clone()).get(node).await?;
+    Ok(is_cordoned(&node) && cordoned_by_run(&node, run))
+}
+
 /// Cordons a node in the run's name. A node that was cordoned before is left as it is.
 pub(super) async fn cordon(client: &kube::Client, node: &FaultTarget, run: &str) -> Result<String, FaultError> {
     let cordoned = edit(client, &node.name, &node.uid, |now| {
-        let already = now.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-        (!already).then(|| json!({ "metadata": { "annotations": { ANNOTATION_CORDONED_BY: run } }, "spec": { "unschedulable": true } }))
+        (!is_cordoned(now)).then(|| json!({ "metadata": { "annotations": { ANNOTATION_CORDONED_BY: run } }, "spec": { "unschedulable": true } }))
     });
     Ok(match cordoned.await? {
         true => format!("node {} was cordoned", node.name),
@@ -78,19 +87,22 @@ pub async fn uncordon(client: &kube::Client, node: &str, uid: &str, run: &str) -
     gone_is_undone(node, uncordoned.await, "is uncordoned", "is not cordoned by this run, so it stays as it is")
 }
 
-/// Taints a node so that pods which do not tolerate it are removed. The value marks the taint as the run's.
+/// Taints a node so that pods which do not tolerate it are removed. The value marks the taint as the run's. A taint of that key that was there before is left as
+/// it is, and refused.
 pub(super) async fn taint(client: &kube::Client, node: &FaultTarget, key: &str, run: &str) -> Result<String, FaultError> {
     let value = run_mark(run);
-    edit(client, &node.name, &node.uid, |now| {
+    let tainted = edit(client, &node.name, &node.uid, |now| {
         let mut all = taints(now).to_vec();
         if all.iter().any(|taint| taint.key == key && taint.effect == "NoExecute") {
             return None;
         }
         all.push(Taint { key: key.to_owned(), value: Some(value.clone()), effect: "NoExecute".to_owned(), time_added: None });
         Some(json!({ "metadata": {}, "spec": { "taints": all } }))
-    })
-    .await?;
-    Ok(format!("node {} has the taint {key}={value}:NoExecute", node.name))
+    });
+    match tainted.await? {
+        true => Ok(format!("node {} has the taint {key}={value}:NoExecute", node.name)),
+        false => Err(FaultError::Already(format!("node {} has a taint {key}:NoExecute that is not this run's, and keeps it", node.name))),
+    }
 }
 
 /// Takes back the run's own taints, whatever their key; those of others stay. Says what was done.

@@ -92,6 +92,9 @@ pub enum FaultError {
     /// The target changed or went between being resolved and being hit.
     #[error("the target was not the one that was resolved: {0}")]
     Changed(String),
+    /// There is nothing left to do, and what is there is not the run's to undo.
+    #[error("somebody else did it before: {0}")]
+    Already(String),
     /// It would reach further than it may.
     #[error("outside of the blast radius: {0}")]
     BlastRadius(String),

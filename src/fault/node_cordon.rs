@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Node;
-use kube::api::Api;
 
 use super::journal::Undo;
-use super::marks::{MARK, cordon, uncordon};
+use super::marks::{MARK, cordon, cordons, uncordon};
 use super::{Attestation, Fault, FaultError, Site, serving_node};
-use crate::cluster::{Permission, Typed};
+use crate::cluster::Permission;
 use crate::experiment::Controller;
 use crate::model::FaultTarget;
 use crate::target::TargetState;
@@ -40,11 +38,10 @@ impl Fault for NodeCordon {
 
     fn attest<'a>(&'a self, site: &'a Site, target: &'a FaultTarget, _within: Duration) -> BoxFuture<'a, Attestation> {
         Box::pin(async move {
-            match Api::<Typed<Node>>::all(site.client.clone()).get(&target.name).await {
-                Ok(node) => {
-                    let attested = node.0.spec.and_then(|spec| spec.unschedulable).unwrap_or(false);
+            match cordons(&site.client, &target.name, &site.run).await {
+                Ok(attested) => {
                     let seen = if attested { "is" } else { "is not" };
-                    Attestation { attested, evidence: vec![format!("node {} {seen} unschedulable", target.name)] }
+                    Attestation { attested, evidence: vec![format!("node {} {seen} unschedulable by this run", target.name)] }
                 }
                 Err(error) => Attestation { attested: false, evidence: vec![format!("node {} cannot be asked: {error}", target.name)] },
             }

@@ -45,7 +45,13 @@ impl Fault for NodeLoss {
     }
 
     fn intervene<'a>(&'a self, site: &'a Site, target: &'a FaultTarget) -> BoxFuture<'a, Result<Vec<String>, FaultError>> {
-        Box::pin(async move { Ok(vec![taint(&site.client, target, OUT_OF_SERVICE, &site.run).await?]) })
+        Box::pin(async move {
+            // Whoever set the taint, the operator's step is made.
+            match taint(&site.client, target, OUT_OF_SERVICE, &site.run).await {
+                Ok(done) | Err(FaultError::Already(done)) => Ok(vec![done]),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     fn is_recovered(&self, state: &TargetState, target: &FaultTarget) -> bool {
