@@ -425,7 +425,12 @@ mod tests {
     fn what_happens_to_nodes_is_told() {
         let text = "name: x\ntarget: { engine: mssql-server }\nfaults:\n  - node-drain:\n    repeat: 2\n  - pod-kill:\n";
         let outline = outline(&parse("x.yaml", text).unwrap());
-        assert_eq!(outline.touches, ["the node that runs the pod by node-drain: cordoned, the pods of the target's namespace evicted from it, and uncordoned afterwards"]);
+        assert_eq!(
+            outline.touches,
+            [
+                "the node that runs the pod by node-drain: cordoned, the pods of the target's namespace evicted from it, and uncordoned afterwards"
+            ]
+        );
         assert_eq!(outline.schedule[0].fault, "node-drain");
         assert_eq!(outline.schedule[2].fault, "pod-kill (grace pod)");
     }

@@ -70,7 +70,8 @@ pub(super) async fn cordons(client: &kube::Client, node: &str, run: &str) -> Res
 /// Cordons a node in the run's name. A node that was cordoned before is left as it is.
 pub(super) async fn cordon(client: &kube::Client, node: &FaultTarget, run: &str) -> Result<String, FaultError> {
     let cordoned = edit(client, &node.name, &node.uid, |now| {
-        (!is_cordoned(now)).then(|| json!({ "metadata": { "annotations": { ANNOTATION_CORDONED_BY: run } }, "spec": { "unschedulable": true } }))
+        (!is_cordoned(now))
+            .then(|| json!({ "metadata": { "annotations": { ANNOTATION_CORDONED_BY: run } }, "spec": { "unschedulable": true } }))
     });
     Ok(match cordoned.await? {
         true => format!("node {} was cordoned", node.name),

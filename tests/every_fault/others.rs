@@ -61,7 +61,8 @@ fn a_drain_that_would_destroy_a_neighbour_is_refused_and_changes_nothing() {
     let stay = [neighbour("daemon", node, Some("DaemonSet"), &json!([scratch])), mirror];
     let stay = stay.map(|pod| cluster.create(&pods, &pod)["metadata"].clone());
     cluster.create(&pods, &neighbour("replaceable", node, Some("CloneSet"), &json!([])));
-    let uids = || -> Vec<Value> { cluster.get(&pods)["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["uid"].clone()).collect() };
+    let uids =
+        || -> Vec<Value> { cluster.get(&pods)["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["uid"].clone()).collect() };
     for (neighbour, says) in [
         (neighbour("bare", node, None, &json!([])), "pod bare has no controller that would replace it"),
         (neighbour("writer", node, Some("CloneSet"), &json!([scratch])), "pod writer would lose its emptyDir volume scratch"),
@@ -150,9 +151,7 @@ fn a_taint_of_somebody_else_is_not_attested_and_stays() {
     );
     let tolerates = |pod: &Value| pod["spec"]["tolerations"].as_array().into_iter().flatten().any(|one| one["value"] == "somebody");
     let serving = || target_pod(&bench, &namespace, tolerates)["spec"]["nodeName"].as_str().unwrap().to_owned();
-    let taint = |node: &str, effect: &str| {
-        mark(&bench, node, "taints", &json!([{ "key": key, "value": "somebody", "effect": effect }]))
-    };
+    let taint = |node: &str, effect: &str| mark(&bench, node, "taints", &json!([{ "key": key, "value": "somebody", "effect": effect }]));
 
     // With another effect it is another taint: the run's comes beside it and goes by itself.
     for arguments in [&["node-taint"][..], &["node-taint", "--no-heal"]] {
@@ -213,7 +212,11 @@ fn a_node_fault_beyond_the_blast_radius_is_refused_and_changes_nothing() {
     for fault in ["node-cordon", "node-drain"] {
         let output = inject(&bench, &namespace, &[fault, "--max-unavailable-nodes", "1"]);
         assert_eq!(output.status.code(), Some(2), "{fault}: {}", said(&output));
-        assert!(said(&output).contains(&format!("unavailable beside {other}, and blastRadius.maxUnavailableNodes is 1")), "{}", said(&output));
+        assert!(
+            said(&output).contains(&format!("unavailable beside {other}, and blastRadius.maxUnavailableNodes is 1")),
+            "{}",
+            said(&output)
+        );
         assert_eq!(nodes(&bench), before, "{fault}");
     }
     assert!(!journals(&bench).contains("\"intent\""), "nothing was changed and healed");
