@@ -4,11 +4,11 @@ use std::str::FromStr;
 use clap::Args;
 
 use crate::experiment::{self, Overrides, Plan};
-use crate::run;
+use crate::run::{self, Needed};
 
 use super::{CommandResult, Exit, OverrideArgs, Streams};
 
-/// Writes the role that a run needs, and no more.
+/// Writes the roles that a run needs, and no more.
 #[derive(Debug, Args)]
 pub(super) struct Rbac {
     /// The experiment file.
@@ -47,34 +47,69 @@ impl FromStr for ServiceAccount {
 impl Rbac {
     pub fn run(self, streams: &mut Streams<'_>) -> CommandResult {
         let plan = experiment::load_with(&self.file, &Overrides::from(self.overrides))?;
-        write!(streams.out, "{}", role(&plan))?;
+        let needed = run::permissions(&plan);
+        let roles = roles(&needed);
+        let mut objects: Vec<String> = roles.iter().map(|role| role.text(&plan)).collect();
         if let Some(account) = &self.service_account {
-            write!(streams.out, "{}", binding(&plan, account))?;
+            let ServiceAccount { namespace, name } = account;
+            objects.push(format!("apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {namespace}\n"));
+            objects.extend(roles.iter().map(|role| role.binding(&plan, account)));
         }
+        write!(
+            streams.out,
+            "# What a run of the experiment {} asks of the API server, and no more.\n\
+             # Actions on containers and nodes beside the API (kind, k3d) need Docker, not RBAC.\n{}",
+            plan.name,
+            objects.join("---\n")
+        )?;
         Ok(Exit::Pass)
     }
 }
 
-/// A ClusterRole: the namespace of a run does not exist before the run, so that no Role can be in it.
-fn role(plan: &Plan) -> String {
-    format!(
-        "# What a run of the experiment {name} asks of the API server, and no more. Its namespace is made for it, so a Role cannot be in it.\n\
-         # Actions on containers and nodes beside the API (kind, k3d) need Docker, not RBAC.\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: chaos-{name}\n{rules}",
-        name = plan.name,
-        rules = run::permissions(plan).rules(),
-    )
+/// A role as the API has it: of the whole cluster, or of one namespace.
+struct Role<'a> {
+    namespace: Option<&'a str>,
+    rules: String,
+    why: &'static str,
 }
 
-fn binding(plan: &Plan, account: &ServiceAccount) -> String {
-    let ServiceAccount { namespace, name } = account;
-    format!(
-        "---\napiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {namespace}\n\
-         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: chaos-{experiment}\n\
-         roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: ClusterRole\n  name: chaos-{experiment}\n\
-         subjects:\n  - kind: ServiceAccount\n    name: {name}\n    namespace: {namespace}\n",
-        experiment = plan.name,
-    )
+/// The namespace of a run's own does not exist before the run, so that no Role can be in it; that of a target which stands already does.
+fn roles(needed: &Needed) -> Vec<Role<'_>> {
+    let everywhere = needed.everywhere.rules();
+    match &needed.inside {
+        None => vec![Role { namespace: None, rules: everywhere, why: "# Its namespace is made for it, so a Role cannot be in it.\n" }],
+        Some((namespace, inside)) => vec![
+            Role { namespace: None, rules: everywhere, why: "# This is what no Role can allow; the rest is in the target's namespace.\n" },
+            Role { namespace: Some(namespace), rules: inside.rules(), why: "" },
+        ],
+    }
+}
+
+impl Role<'_> {
+    fn kind(&self) -> &'static str {
+        if self.namespace.is_some() { "Role" } else { "ClusterRole" }
+    }
+
+    /// The beginning of an object of this kind that is where the role is.
+    fn head(&self, kind: &str, plan: &Plan) -> String {
+        let place = self.namespace.map(|namespace| format!("  namespace: {namespace}\n")).unwrap_or_default();
+        format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: chaos-{}\n{place}", plan.name)
+    }
+
+    fn text(&self, plan: &Plan) -> String {
+        format!("{}{}{}", self.why, self.head(self.kind(), plan), self.rules)
+    }
+
+    fn binding(&self, plan: &Plan, account: &ServiceAccount) -> String {
+        let ServiceAccount { namespace, name } = account;
+        format!(
+            "{head}roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: {kind}\n  name: chaos-{experiment}\n\
+             subjects:\n  - kind: ServiceAccount\n    name: {name}\n    namespace: {namespace}\n",
+            head = self.head(&format!("{}Binding", self.kind()), plan),
+            kind = self.kind(),
+            experiment = plan.name,
+        )
+    }
 }
 
 #[cfg(test)]

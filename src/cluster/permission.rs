@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+/// Resources of no namespace: what is done with them, only a ClusterRole can allow.
+const CLUSTER_SCOPED: [&str; 4] = ["namespaces", "nodes", "persistentvolumes", "storageclasses"];
+
 /// One kind of object and what is done with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permission {
@@ -33,11 +36,22 @@ pub struct Permissions(BTreeMap<(&'static str, &'static str), BTreeSet<&'static 
 impl Permissions {
     /// The sum of all that is given.
     pub fn sum<'a>(all: impl IntoIterator<Item = &'a [Permission]>) -> Self {
-        let mut sum = Permissions::default();
-        for permission in all.into_iter().flatten() {
-            sum.0.entry((permission.group, permission.resource)).or_default().extend(permission.verbs);
+        all.into_iter().fold(Permissions::default(), Permissions::and)
+    }
+
+    /// These and more.
+    #[must_use]
+    pub fn and(mut self, more: &[Permission]) -> Self {
+        for permission in more {
+            self.0.entry((permission.group, permission.resource)).or_default().extend(permission.verbs);
         }
-        sum
+        self
+    }
+
+    /// Those of cluster-scoped resources, and those of resources that are in a namespace.
+    pub fn by_scope(self) -> (Self, Self) {
+        let (cluster, namespaced) = self.0.into_iter().partition(|((_, resource), _)| CLUSTER_SCOPED.contains(resource));
+        (Permissions(cluster), Permissions(namespaced))
     }
 
     /// Each as group, resource and verb.
@@ -77,5 +91,14 @@ mod tests {
         );
         assert!(sum.allow("", "pods", "delete") && !sum.allow("apps", "pods", "delete"));
         assert_eq!(sum.each().count(), 4);
+    }
+
+    #[test]
+    fn what_has_no_namespace_is_told_from_what_has_one() {
+        let one =
+            [Permission::core("nodes", &["list"]), Permission::core("pods", &["list"]), Permission::core("persistentvolumes", &["get"])];
+        let (cluster, namespaced) = Permissions::sum([&one[..]]).by_scope();
+        assert_eq!(cluster.each().map(|(_, resource, _)| resource).collect::<Vec<_>>(), ["nodes", "persistentvolumes"]);
+        assert_eq!(namespaced.each().map(|(_, resource, _)| resource).collect::<Vec<_>>(), ["pods"]);
     }
 }

@@ -32,7 +32,7 @@ use crate::target::{NotSeen, TargetError};
 
 pub use bench::{Benched, Question, bench};
 pub use inject::{InjectOptions, Injected, inject};
-pub use permissions::permissions;
+pub use permissions::{Needed, permissions};
 pub use phases::with_causes;
 pub use recover::{Recovery, recover};
 pub use timeline::Timeline;

@@ -7,8 +7,8 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Api, ListParams, PostParams};
 
 use super::RunError;
-use super::permissions::permissions;
-use crate::cluster::{CAPABLE, ClusterError, ClusterProvider, Entrance, ImageNeed, Permission, Permissions, Typed};
+use super::permissions::{Needed, permissions};
+use crate::cluster::{CAPABLE, ClusterError, ClusterProvider, Entrance, ImageNeed, Permission, Typed};
 use crate::experiment::{self, Engine, Plan};
 use crate::fault;
 use crate::target::stand_in::{self, image};
@@ -71,13 +71,14 @@ pub(super) const DEPLOYING_PERMISSIONS: [Permission; 1] = [Permission::of("stora
 const REVIEWS_AT_ONCE: usize = 8;
 
 /// Asks for everything that the run will need, so that a refusal comes before anything is created.
-async fn permitted(client: &kube::Client, needed: &Permissions) -> Result<(), RunError> {
+async fn permitted(client: &kube::Client, needed: &Needed) -> Result<(), RunError> {
     let reviews = Api::<Typed<SelfSubjectAccessReview>>::all(client.clone());
-    let questions = needed.each().map(|(group, resource, verb)| {
+    let questions = needed.each().map(|(namespace, group, resource, verb)| {
         let reviews = reviews.clone();
         async move {
             let (name, subresource) = resource.split_once('/').map_or((resource, None), |(name, sub)| (name, Some(sub.to_owned())));
             let attributes = ResourceAttributes {
+                namespace: namespace.map(str::to_owned),
                 group: Some(group.to_owned()),
                 resource: Some(name.to_owned()),
                 subresource,
@@ -89,7 +90,8 @@ async fn permitted(client: &kube::Client, needed: &Permissions) -> Result<(), Ru
                 ..SelfSubjectAccessReview::default()
             };
             let answer = reviews.create(&PostParams::default(), &Typed(review)).await?;
-            Ok::<_, kube::Error>((!answer.0.status.is_some_and(|status| status.allowed)).then(|| format!("{verb} {resource}")))
+            let place = namespace.map(|name| format!(" in namespace {name}")).unwrap_or_default();
+            Ok::<_, kube::Error>((!answer.0.status.is_some_and(|status| status.allowed)).then(|| format!("{verb} {resource}{place}")))
         }
     });
     let questions: Vec<_> = questions.collect();

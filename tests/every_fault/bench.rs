@@ -65,27 +65,37 @@ impl Bench {
 
     /// The sandbox as its API shows it.
     pub fn cluster(&self) -> Cluster {
-        Cluster::open(&self.folder.join("state/sqledge-chaos/sandbox").join(&self.sandbox).join("kubeconfig"))
+        Cluster::open(&self.kubeconfig())
+    }
+
+    /// What leads to that API.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("state/sqledge-chaos/sandbox").join(&self.sandbox).join("kubeconfig")
     }
 
     /// The shortest run with this fault; its reports folder has this name after the sandbox's.
     pub fn run(&self, fault: &str, reports: &str) -> Command {
-        let file = format!("{}-{fault}.yaml", self.sandbox);
-        fs::write(self.folder.join(&file), experiment(fault)).unwrap();
+        self.run_of(fault, &experiment(fault), reports)
+    }
+
+    /// A run of that experiment.
+    fn run_of(&self, name: &str, experiment: &str, reports: &str) -> Command {
+        let file = format!("{}-{name}.yaml", self.sandbox);
+        fs::write(self.folder.join(&file), experiment).unwrap();
         self.chaos(&["run", &file, "--quiet", "--cluster", &self.reference(), "--reports", &self.reports(reports)])
     }
 
-    /// That run to its end, with what it logged; `None` when the sandbox cannot make this fault.
+    /// A run of that experiment to its end, with what it logged; `None` when the sandbox cannot make its fault.
     ///
     /// What such a short run proves does not matter here; that it came to its end and left nothing does.
-    pub fn logged(&self, fault: &str, module: &str) -> Option<String> {
-        let output =
-            self.run(fault, &format!("{fault}-{module}")).env("CHAOS_LOG", format!("off,chaos::cluster::{module}=trace")).output().unwrap();
+    pub fn logged(&self, name: &str, experiment: &str, module: &str) -> Option<String> {
+        let mut run = self.run_of(name, experiment, &format!("{name}-{module}"));
+        let output = run.env("CHAOS_LOG", format!("off,chaos::cluster::{module}=trace")).output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         if log.contains("which this cluster's provider cannot do") {
             return None;
         }
-        assert!(matches!(output.status.code(), Some(0..=2)), "{fault}: {}", said(&output));
+        assert!(matches!(output.status.code(), Some(0..=2)), "{name}: {}", said(&output));
         Some(log)
     }
 

@@ -18,7 +18,7 @@ use crate::bench::{Bench, alone, said, share};
 const PASSWORD: &str = "Aa1-of-somebody-else";
 
 /// Deploys a database as somebody else would, and returns how it is reached once it answers.
-fn deploy(bench: &Bench) -> Target {
+pub fn deploy(bench: &Bench) -> Target {
     let cluster = bench.cluster();
     let labels = json!({ "app": "db" });
     let metadata = |name: &str| json!({ "name": name, "namespace": "sql" });

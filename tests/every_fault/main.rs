@@ -4,6 +4,7 @@
 
 mod bench;
 mod existing;
+mod gateway;
 mod inject;
 mod objects;
 mod others;

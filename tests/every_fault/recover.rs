@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use chaos::cluster::CRASH_AT;
 use chaos::experiment::catalogue;
 
-use crate::bench::{Bench, alone, said, share};
+use crate::bench::{Bench, alone, experiment, said, share};
 use crate::objects::Objects;
 
 /// Fewer places than this, and something has stopped being swept.
@@ -28,7 +28,7 @@ struct Place {
 /// Every place that a run with this fault passes. Creating the target, removing it and a torn line of the journal are the same whatever the fault, and before
 /// one place all is as it was after the last: only a `whole` sweep has all of them.
 fn places(bench: &Bench, fault: &'static str, whole: bool) -> Option<Vec<Place>> {
-    let log = bench.logged(fault, "crash_point")?;
+    let log = bench.logged(fault, &experiment(fault), "crash_point")?;
     let passed: Vec<(u64, &str)> = log
         .lines()
         .filter_map(|line| line.split_once("crash_point: ")?.1.split_once(' '))
