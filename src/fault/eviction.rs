@@ -34,6 +34,7 @@ pub(super) async fn evict(site: &Site, namespace: &str, name: &str, uid: &str) -
         match pods.evict(name, &parameters).await {
             Ok(_) => return Ok(()),
             Err(kube::Error::Api(status)) if status.code == 429 && tokio::time::Instant::now() < deadline => {
+                tracing::info!(pod = name, "not evicted yet: {}", status.message);
                 // The budget frees when another pod becomes ready; the API server says when to ask again, and kubectl takes 5 s.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chaos::experiment::catalogue;
@@ -109,6 +109,12 @@ impl Drop for Bench {
     fn drop(&mut self) {
         let _ = self.chaos(&["cluster", "down", &self.reference()]).output();
     }
+}
+
+/// Interrupts a harness.
+pub fn interrupt(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
 }
 
 /// Whether a fault lasts until it is healed.

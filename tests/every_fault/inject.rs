@@ -1,12 +1,13 @@
 //! `chaos inject`: each fault by itself, into a database that stands already.
 
 use std::fs;
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use chaos::experiment::catalogue;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::bench::{Bench, alone, lasts, said, share};
+use crate::bench::{Bench, alone, interrupt, lasts, said, share};
 use crate::objects::Objects;
 
 /// Leaves a database standing, once a sandbox, and tells its namespace.
@@ -20,12 +21,16 @@ pub fn standing(bench: &Bench) -> String {
     namespace.clone()
 }
 
-pub fn inject(bench: &Bench, namespace: &str, arguments: &[&str]) -> Output {
+fn injecting(bench: &Bench, namespace: &str, arguments: &[&str]) -> Command {
     let cluster = bench.reference();
     let reports = bench.reports("injected");
     let mut all = vec!["inject", "--cluster", &cluster, "--namespace", namespace, "--reports", &reports, "--output", "json"];
     all.extend(arguments);
-    bench.chaos(&all).output().unwrap()
+    bench.chaos(&all)
+}
+
+pub fn inject(bench: &Bench, namespace: &str, arguments: &[&str]) -> Output {
+    injecting(bench, namespace, arguments).output().unwrap()
 }
 
 /// The nodes' objects alone: pods are replaced by many faults, nodes are given back as they were by all.
@@ -99,4 +104,51 @@ fn what_cannot_be_injected_is_told_before_anything_is_touched() {
     // What was refused leaves nothing to recover.
     let recovered = bench.chaos(&["recover", "--reports", &bench.reports("injected")]).output().unwrap();
     assert!(said(&recovered).contains("nothing to recover"), "{}", said(&recovered));
+}
+
+/// Evicts, and returns when a budget has refused that once.
+fn refused_once(bench: &Bench, namespace: &str) -> (Child, BufReader<ChildStderr>) {
+    let mut evict = injecting(bench, namespace, &["pod-evict"]);
+    evict.env("CHAOS_LOG", "off,chaos::fault::eviction=info").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = evict.spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert!(line.contains("not evicted yet") && line.contains("disruption budget"), "{line}");
+    (child, told)
+}
+
+#[test]
+fn an_eviction_waits_for_its_budget_and_an_interrupt_ends_the_wait() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::one(folder.path(), "budget");
+    let namespace = standing(&bench);
+    let cluster = bench.cluster();
+    let budgets = format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets");
+    let none_may_go = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "none-may-go" },
+        "spec": { "maxUnavailable": 0, "selector": {} },
+    });
+    let pods = || -> Vec<Value> {
+        let list = cluster.get(&format!("/api/v1/namespaces/{namespace}/pods"));
+        list["items"].as_array().unwrap().iter().map(|pod| pod["metadata"]["uid"].clone()).collect()
+    };
+    let before = pods();
+
+    cluster.create(&budgets, &none_may_go);
+    let (child, _told) = refused_once(&bench, &namespace);
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert_eq!(pods(), before, "what was refused does not happen");
+
+    let (child, _told) = refused_once(&bench, &namespace);
+    cluster.delete(&format!("{budgets}/none-may-go"));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["attested"], &told["recovered"]), (&true.into(), &true.into()), "{told}");
+    assert_eq!(before, [told["target"]["uid"].clone()]);
+    assert!(!pods().contains(&before[0]), "it went once it could");
 }
