@@ -307,8 +307,8 @@ fn worse(one: Exit, other: Exit) -> Exit {
         Exit::Usage => 3,
         Exit::Unavailable => 4,
         Exit::Bug => 5,
-        Exit::LeftBehind => 6,
-        Exit::Interrupted => 7,
+        Exit::Interrupted => 6,
+        Exit::LeftBehind => 7,
     };
     if rank(one) >= rank(other) { one } else { other }
 }

@@ -143,11 +143,13 @@ pub async fn marked_by(client: &kube::Client, run: &str) -> Result<Vec<LeakItem>
     for node in Api::<Typed<Node>>::all(client.clone()).list(&ListParams::default()).await? {
         let name = node.metadata.name.clone().unwrap_or_default();
         if cordoned_by_run(&node, run) {
-            found.push(LeakItem { mend: format!("kubectl uncordon {name}"), what: format!("cordon of node/{name}") });
+            found.push(LeakItem::of(format!("cordon of node/{name}"), format!("kubectl uncordon {name}")));
         }
-        found.extend(taints(&node).iter().filter(|taint| is_of_run(taint, run)).map(|taint| LeakItem {
-            mend: format!("kubectl taint node {name} {}:{}-", taint.key, taint.effect),
-            what: format!("taint {} of node/{name}", taint.key),
+        found.extend(taints(&node).iter().filter(|taint| is_of_run(taint, run)).map(|taint| {
+            LeakItem::of(
+                format!("taint {} of node/{name}", taint.key),
+                format!("kubectl taint node {name} {}:{}-", taint.key, taint.effect),
+            )
         }));
     }
     Ok(found)

@@ -279,7 +279,7 @@ pub enum EventKind {
     LeakCheck {
         /// What is left.
         left: Vec<LeakItem>,
-        /// Whether what is left was kept on purpose.
+        /// Whether all of it was kept on purpose.
         kept: bool,
     },
     /// The history is complete.
@@ -479,4 +479,14 @@ pub struct LeakItem {
     pub what: String,
     /// The command that mends it.
     pub mend: String,
+    /// Whether it was kept on purpose.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
+}
+
+impl LeakItem {
+    /// What is left against the run's will.
+    pub fn of(what: String, mend: impl Into<String>) -> Self {
+        LeakItem { what, mend: mend.into(), kept: false }
+    }
 }

@@ -47,7 +47,7 @@ fn a_run_that_shows_everything_passes() {
     }
     assert_eq!(report.faults.len(), 2);
     assert_eq!(report.run.kubernetes_version.as_deref(), Some("v1.34.0"));
-    assert!(report.leaks().is_empty());
+    assert!(report.leaks().next().is_none());
 }
 
 #[test]
@@ -365,16 +365,23 @@ fn a_run_that_saw_no_container_does_not_know_who_wrote() {
 
 #[test]
 fn what_is_left_in_the_cluster_is_told_unless_it_was_kept() {
-    for kept in [false, true] {
+    let namespace = LeakItem::of("namespace/chaos-pod-kill".to_owned(), "kubectl delete namespace chaos-pod-kill");
+    let cordon = LeakItem::of("cordon of node/a".to_owned(), "kubectl uncordon a");
+    let kept = LeakItem { kept: true, ..namespace.clone() };
+    for (left, all_kept, told) in [
+        (vec![namespace.clone()], false, vec!["namespace/chaos-pod-kill"]),
+        // As runs recorded it whose items did not say it themselves.
+        (vec![namespace], true, vec![]),
+        (vec![kept.clone()], true, vec![]),
+        (vec![cordon, kept], false, vec!["cordon of node/a"]),
+    ] {
         let mut run = RunBuilder::passing();
         run.edit(|kind| !matches!(kind, EventKind::LeakCheck { .. }));
-        let left =
-            vec![LeakItem { what: "namespace/chaos-pod-kill".to_owned(), mend: "kubectl delete namespace chaos-pod-kill".to_owned() }];
-        run.at(14_995, EventKind::LeakCheck { left, kept });
+        run.at(14_995, EventKind::LeakCheck { left: left.clone(), kept: all_kept });
         let report = run.judge();
         assert_eq!(report.outcome(), Outcome::Pass);
-        assert_eq!(report.leaks().is_empty(), kept);
-        assert_eq!(report.leaks.left.len(), 1);
+        assert_eq!(report.leaks().map(|item| item.what.as_str()).collect::<Vec<_>>(), told);
+        assert_eq!(report.leaks.left, left);
     }
 }
 

@@ -186,13 +186,12 @@ fn said(kind: &EventKind) -> Option<String> {
         EventKind::HarnessError { message } => format!("harness error: {message}"),
         EventKind::Aborted { condition, .. } => format!("aborted: {condition}; healing"),
         EventKind::Interrupted { signal } => format!("{signal}: healing and reporting"),
-        EventKind::LeakCheck { left, kept: false } if !left.is_empty() => {
-            let what: Vec<&str> = left.iter().map(|item| item.what.as_str()).collect();
-            format!("left in the cluster: {}", what.join(", "))
-        }
-        EventKind::LeakCheck { left, kept: true } if !left.is_empty() => {
-            let mend: Vec<&str> = left.iter().map(|item| item.mend.as_str()).collect();
-            format!("kept for a look; remove it with: {}", mend.join("; "))
+        EventKind::LeakCheck { left, .. } if !left.is_empty() => {
+            let what: Vec<&str> = left.iter().filter(|item| !item.kept).map(|item| item.what.as_str()).collect();
+            let mend: Vec<&str> = left.iter().filter(|item| item.kept).map(|item| item.mend.as_str()).collect();
+            let left = (!what.is_empty()).then(|| format!("left in the cluster: {}", what.join(", ")));
+            let kept = (!mend.is_empty()).then(|| format!("kept for a look; remove it with: {}", mend.join("; ")));
+            left.into_iter().chain(kept).collect::<Vec<_>>().join("; ")
         }
         EventKind::RunFinished => "run finished".to_owned(),
         _ => return None,

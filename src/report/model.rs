@@ -61,8 +61,9 @@ impl Report {
     }
 
     /// What of ours is left in the cluster and was not kept on purpose. Not empty means exit code 3.
-    pub fn leaks(&self) -> &[LeakItem] {
-        if self.leaks.kept { &[] } else { &self.leaks.left }
+    pub fn leaks(&self) -> impl Iterator<Item = &LeakItem> {
+        // Reports that are older than the items' own `kept` have that of all of them.
+        self.leaks.left.iter().filter(|item| !item.kept && !self.leaks.kept)
     }
 }
 
@@ -345,6 +346,6 @@ pub struct Recorded {
 pub struct Leaks {
     /// What is left.
     pub left: Vec<LeakItem>,
-    /// Whether it was kept on purpose.
+    /// Whether all of it was kept on purpose.
     pub kept: bool,
 }

@@ -68,7 +68,7 @@ fn failing() -> Report {
     run.edit(|kind| !matches!(kind, EventKind::Pod { change: PodChange::Deleted, pod } if pod.uid == "p0"));
     run.at(4_400, EventKind::Pod { change: PodChange::Deleted, pod: pod("p0", running(), true) });
     run.edit(|kind| !matches!(kind, EventKind::LeakCheck { .. }));
-    let left = vec![LeakItem { what: "namespace/chaos-x".to_owned(), mend: "kubectl delete namespace chaos-x".to_owned() }];
+    let left = vec![LeakItem::of("namespace/chaos-x".to_owned(), "kubectl delete namespace chaos-x")];
     run.at(14_995, EventKind::LeakCheck { left, kept: false });
     run.judge()
 }

@@ -436,10 +436,17 @@ fn recorded() -> Value {
 }
 
 fn leaks() -> Value {
-    let item = object("One thing.", &[("what", text("What it is.")), ("mend", text("The command that mends it."))]);
+    let item = object(
+        "One thing.",
+        &[
+            ("what", text("What it is.")),
+            ("mend", text("The command that mends it.")),
+            ("kept?", switch("True where it was kept on purpose.")),
+        ],
+    );
     object(
         "What of ours was left in the cluster.",
-        &[("left", list("What is left.", item)), ("kept", switch("Whether it was kept on purpose."))],
+        &[("left", list("What is left.", item)), ("kept", switch("Whether all of it was kept on purpose."))],
     )
 }
 

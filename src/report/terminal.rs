@@ -354,7 +354,7 @@ fn next(page: &mut Page, report: &Report) {
         lines.push("report.json holds every number and every piece of evidence; timeline.jsonl holds every event".to_owned());
     }
     list(page, "What to look at next", &lines);
-    if !report.leaks().is_empty() {
+    if report.leaks().next().is_some() {
         page.title("Left in the cluster");
     }
     for item in report.leaks() {

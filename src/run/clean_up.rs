@@ -9,7 +9,7 @@ use crate::model::{EventKind, LeakItem, Phase};
 use crate::target;
 
 impl Run<'_> {
-    /// Removes what this run created, then looks whether anything of it is left.
+    /// Removes what this run created, then looks whether anything of it is left. Returns what is left against its will.
     pub(super) async fn clean_up(&mut self, keep: bool) -> Vec<LeakItem> {
         self.phase(Phase::CleanUp);
         let (detail, step) = match (&self.client, &self.plan.target.existing) {
@@ -30,12 +30,13 @@ impl Run<'_> {
         self.timeline.emit(EventKind::PhaseFinished { phase: Phase::CleanUp, ok, detail: detail.clone() });
 
         self.phase(Phase::LeakCheck);
-        let mut left = self.leaks().await;
+        let mut left = self.leaks(keep).await;
         if self.made_cluster && !keep {
             left = self.delete_cluster().await;
         }
-        self.timeline.emit(EventKind::LeakCheck { left: left.clone(), kept: keep });
         let clean = left.is_empty();
+        self.timeline.emit(EventKind::LeakCheck { left: left.clone(), kept: keep && left.iter().all(|item| item.kept) });
+        left.retain(|item| !item.kept);
         if ok && clean {
             let closed = self.journal.undone(step, &detail).and_then(|()| self.journal.append(&Entry::Closed));
             if let Err(error) = closed {
@@ -44,8 +45,12 @@ impl Run<'_> {
         }
         self.timeline.emit(EventKind::PhaseFinished {
             phase: Phase::LeakCheck,
-            ok: clean || keep,
-            detail: if clean { "nothing of this run is left".to_owned() } else { format!("{} left", left.len()) },
+            ok: left.is_empty(),
+            detail: match left.len() {
+                0 if clean => "nothing of this run is left".to_owned(),
+                0 => "nothing of this run is left but what was kept".to_owned(),
+                count => format!("{count} left"),
+            },
         });
         if let Err(error) = self.provider.disconnect().await {
             self.timeline.emit(EventKind::HarnessError { message: format!("the cluster did not end: {error}") });
@@ -73,12 +78,13 @@ impl Run<'_> {
             Ok(()) => Vec::new(),
             Err(why) => {
                 self.timeline.emit(EventKind::HarnessError { message: format!("cluster {name} was not deleted: {why}") });
-                vec![LeakItem { what: format!("cluster {name}"), mend: "chaos recover".to_owned() }]
+                vec![LeakItem::of(format!("cluster {name}"), "chaos recover")]
             }
         }
     }
 
-    async fn leaks(&self) -> Vec<LeakItem> {
+    /// What is there of this run; of that, `keep` means the target alone.
+    async fn leaks(&self, keep: bool) -> Vec<LeakItem> {
         let mut left = self.unhealed.clone();
         let Some(client) = &self.client else {
             return left;
@@ -86,21 +92,29 @@ impl Run<'_> {
         match &self.plan.target.existing {
             Some(existing) => {
                 let database = self.database_left(&existing.target).await;
-                left.extend(database.map(|what| LeakItem { what, mend: "chaos recover".to_owned() }));
+                left.extend(database.map(|what| LeakItem { kept: keep, ..LeakItem::of(what, "chaos recover") }));
             }
-            None => left.extend(self.namespaces_left(client, &self.names.namespace).await),
+            None => left.extend(self.namespaces_left(client, &self.names.namespace, keep).await),
         }
         if let (Some(_), Some(access)) = (&self.plan.target.existing, self.provider.node_access()) {
-            left.extend(self.namespaces_left(client, &access.namespace).await);
+            left.extend(self.namespaces_left(client, &access.namespace, false).await);
         }
-        left.extend(fault::marked_by(client, &self.id).await.unwrap_or_default());
+        match fault::marked_by(client, &self.id).await {
+            Ok(marks) => left.extend(marks),
+            Err(_) if self.faults_began => {
+                left.push(LeakItem::of("what this run may have marked on nodes, which cannot be listed".to_owned(), "chaos recover"));
+            }
+            Err(_) => {}
+        }
         left
     }
 
     /// Namespaces that carry the run's label. Where they cannot be looked at, the one that was made counts as left.
-    async fn namespaces_left(&self, client: &kube::Client, made: &str) -> Vec<LeakItem> {
-        let item =
-            |namespace: String| LeakItem { mend: format!("kubectl delete namespace {namespace}"), what: format!("namespace/{namespace}") };
+    async fn namespaces_left(&self, client: &kube::Client, made: &str, keep: bool) -> Vec<LeakItem> {
+        let item = |namespace: String| LeakItem {
+            kept: keep && namespace == made,
+            ..LeakItem::of(format!("namespace/{namespace}"), format!("kubectl delete namespace {namespace}"))
+        };
         match target::namespaces_of(client, &self.id).await {
             Ok(found) => found.into_iter().map(item).collect(),
             // What cannot be looked at counts as left: the journal stays open for `chaos recover`.

@@ -202,7 +202,7 @@ impl Run<'_> {
                 let message = format!("{id} could not be healed: {error}");
                 self.timeline.emit(EventKind::HarnessError { message });
                 if last {
-                    self.unhealed.push(LeakItem { what: format!("{id} on {target}"), mend: "chaos recover".to_owned() });
+                    self.unhealed.push(LeakItem::of(format!("{id} on {target}"), "chaos recover"));
                 }
             }
         }

@@ -63,7 +63,7 @@ pub(super) struct Run<'a> {
     pub load: Option<Load>,
     pub prober: Option<Prober>,
     pub active: Option<ActiveFault>,
-    faults_began: bool,
+    pub faults_began: bool,
     /// The engine's clock as it was before the first fault.
     engine_clock: Option<EngineClock>,
     /// Faults whose undoing failed: the journal stays open for them.
@@ -476,7 +476,7 @@ impl<'a> Run<'a> {
             self.timeline.emit(EventKind::RunFinished);
         }
         self.timeline.finish();
-        if keep { Vec::new() } else { left }
+        left
     }
 
     /// Judging reads the whole history, which must not stop the runtime.

@@ -6,6 +6,7 @@ mod bench;
 mod existing;
 mod gateway;
 mod inject;
+mod left;
 mod objects;
 mod others;
 mod rbac;
