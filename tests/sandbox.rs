@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A run may share two cores with every other test, so nothing here is bounded tighter than this.
@@ -98,6 +99,10 @@ fn experiment(faults: &str, target: &str) -> String {
          faults:\n{faults}\
          expect:\n  reconnect: {{ max: 60s }}\n  overlap: allowed\n"
     )
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 fn said(output: &Output) -> String {
@@ -261,14 +266,59 @@ fn an_interrupt_heals_reports_and_exits_130() {
     let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n    repeat: 50\n    every: 5s\n", ""));
     let child = bench.start();
     bench.wait_for("fault-injected");
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    send(&child, Signal::INT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", said(&output));
     let report = bench.report();
     assert_eq!(report["verdict"], "inconclusive", "a run that was cut short proves nothing");
     assert!(fs::read_to_string(bench.latest().join("journal.jsonl")).unwrap().contains("\"closed\""));
     bench.assert_no_process();
+}
+
+/// Sends what a supervisor sends, and holds the run to what it owes then.
+fn terminated(bench: &Bench, child: Child) {
+    send(&child, Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert_ne!(bench.report()["verdict"], "pass", "a run that was cut short proves nothing");
+    assert!(fs::read_to_string(bench.latest().join("journal.jsonl")).unwrap().contains("\"closed\""), "{}", said(&output));
+    bench.assert_no_process();
+}
+
+#[test]
+fn sigterm_while_the_target_is_deployed_leaves_nothing() {
+    let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 1s\n", ""));
+    let child = bench.start();
+    bench.wait_for("\"phase\":\"deploy\"");
+    terminated(&bench, child);
+}
+
+#[test]
+fn sigterm_in_the_cold_restart_heals_and_reports() {
+    let bench = Bench::new(&experiment("  - pod-kill: { grace: 0s }\n    at: 0s\n", ""));
+    let child = bench.start();
+    bench.wait_for("\"phase\":\"cold-restart\"");
+    terminated(&bench, child);
+}
+
+#[test]
+fn sigterm_ends_a_final_read_that_gets_no_answer() {
+    let faults = "  - pod-kill: { grace: 0s }\n    at: 0s\n";
+    let text = format!("{}coldRead: false\n", experiment(faults, "  grace: 1s\n")).replace("warmUp: 1s", "warmUp: 1s, opTimeout: 1s");
+    let bench = Bench::new(&text);
+    let child = bench.start();
+    // From then on the load goes on for five seconds, in which the engine is stopped.
+    bench.wait_for("fault-recovered");
+    let engines: Vec<_> = bench.processes().into_iter().filter(|process| process.contains("engine tds-sqlite --listen")).collect();
+    for engine in &engines {
+        let pid = engine.split(':').next().unwrap().parse().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+    }
+    bench.wait_for("\"phase\":\"final-read\"");
+    terminated(&bench, child);
+    let phases = fs::read_to_string(bench.latest().join("timeline.jsonl")).unwrap();
+    let read = phases.lines().any(|line| line.contains("phase-finished") && line.contains("\"final-read\""));
+    assert!(!read, "the final read was to be cut short; stopped: {engines:?}");
 }
 
 #[test]
@@ -414,8 +464,7 @@ fn a_drain_that_is_cut_short_leaves_no_cordon() {
     // Interrupted: the run itself heals.
     let child = start();
     bench.wait_for("fault-started");
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    send(&child, Signal::INT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", said(&output));
     assert_ne!(cordoned(&bench), Some(true));
