@@ -412,7 +412,7 @@ static EXPECT: Section = Section {
         key("reconnect", "How soon clients must be back.", Kind::Section(&RECONNECT), Absent::Nothing),
         key(
             "claims",
-            "The claims that decide the verdict; others are reported, and do not, but for HA-6 once it is broken. Left out: all that the faults can decide.",
+            "The claims that decide the verdict; others are reported, and do not, but for HA-6 where commits are lost. Left out: all that the faults can decide.",
             Kind::Choices(words::<Claim>),
             Absent::Nothing,
         ),

@@ -117,7 +117,7 @@ fn judge_with(dir: &Path, plan: &Plan, ended: bool) -> Result<Judged, JudgeError
         reasons(&Record { plan, events, faults: &faults, transitions: history.lines, commits: latency.commits(), damage, ended });
     let schedule = accounts::schedule(events, plan);
     notes.extend(schedule.as_ref().and_then(lateness));
-    let (verdict, reasons) = verdict(&claims, doubts);
+    let (verdict, reasons) = verdict(&claims, doubts, found.iter().any(shows_loss));
     let run = accounts::run(events, plan);
     let limits = limits(plan, &run, events, &faults);
     let summary = latency.finish(history.open.still_open(), reconnect(&episodes));
@@ -200,13 +200,17 @@ fn checks(checkers: Vec<Guarded>, events: &[Event], plan: &Plan, damage: Option<
     checks
 }
 
-/// The worst of the claims that the experiment expects and of the doubts about the run. That commits were lost is never left out of account: no run that
-/// shows it is a pass, whatever its experiment expects.
-fn verdict(claims: &[ClaimReport], doubts: Vec<String>) -> (Outcome, Vec<String>) {
+/// Whether the history itself shows that what was acknowledged is lost or wrong.
+fn shows_loss(check: &Check) -> bool {
+    check.verdict == Verdict::Invalid && !matches!(check.name, "single-writer" | "volume")
+}
+
+/// The worst of the claims that the experiment expects and of the doubts about the run. No run whose history shows a loss is a pass, whatever its experiment expects.
+fn verdict(claims: &[ClaimReport], doubts: Vec<String>, loss: bool) -> (Outcome, Vec<String>) {
     let mut reasons = Vec::new();
     let mut outcome = if doubts.is_empty() { Outcome::Pass } else { Outcome::Inconclusive };
     let mut undecided = Vec::new();
-    let decides = |claim: &&ClaimReport| claim.expected || (claim.id == Claim::Ha6 && claim.verdict == Verdict::Invalid);
+    let decides = |claim: &&ClaimReport| claim.expected || (loss && claim.id == Claim::Ha6);
     for claim in claims.iter().filter(decides) {
         outcome = outcome.max(Outcome::from(claim.verdict));
         let why = claim.evidence.first().map_or("", String::as_str);
