@@ -95,9 +95,7 @@ impl Repeats {
             p50_interval_ms: None,
         }
     }
-}
 
-impl Repeats {
     /// All of it in one line, the number of repeats included. Nothing to tell of none.
     pub fn describe(&self) -> String {
         let interval = match self.p50_interval_ms {

@@ -112,7 +112,7 @@ fn no_run_asks_for_more_than_its_role() {
 fn a_role_in_the_targets_namespace_is_enough() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let bench = Bench::several(folder.path(), "least").swap_remove(0);
+    let bench = Bench::one(folder.path(), "least");
     existing::deploy(&bench);
     // The engine is a process of the sandbox, which a context does not know: its files are not where the pod says, so what HA-3 and HA-6 come to says nothing.
     let text = "name: least\n\

@@ -136,7 +136,7 @@ fn wherever_the_harness_is_killed_recover_leaves_the_cluster_as_it_was() {
 #[test]
 fn what_cannot_be_undone_keeps_nothing_else_from_it() {
     let folder = tempfile::tempdir().unwrap();
-    let bench = &Bench::several(folder.path(), "partly")[0];
+    let bench = Bench::one(folder.path(), "partly");
     std::fs::create_dir_all(bench.path("runs/one")).unwrap();
     let journal = bench.path("runs/one/journal.jsonl");
     let lines = format!(

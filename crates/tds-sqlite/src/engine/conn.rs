@@ -392,12 +392,16 @@ fn full() -> SqlError {
         .state(2)
 }
 
+fn failed_io(why: &impl std::fmt::Display) -> SqlError {
+    SqlError::new(823, format!("The operating system returned error {why} to SQL Server during an I/O operation.")).class(24).state(2)
+}
+
 /// The error of an I/O operation that is not SQLite's.
 pub fn storage_io(e: &std::io::Error) -> SqlError {
     if e.kind() == std::io::ErrorKind::StorageFull {
         return full();
     }
-    SqlError::new(823, format!("The operating system returned error {e} to SQL Server during an I/O operation.")).class(24).state(2)
+    failed_io(e)
 }
 
 /// Errors of the storage itself.
@@ -413,11 +417,7 @@ pub fn storage_error(e: &Error) -> SqlError {
     match e.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => cancelled(),
         Some(ErrorCode::DiskFull) => full(),
-        Some(ErrorCode::SystemIoFailure) => {
-            SqlError::new(823, format!("The operating system returned error {text} to SQL Server during an I/O operation."))
-                .class(24)
-                .state(2)
-        }
+        Some(ErrorCode::SystemIoFailure) => failed_io(&text),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             SqlError::new(824, format!("SQL Server detected a logical consistency-based I/O error: {text}.")).class(24).state(2)
         }
